@@ -1,0 +1,165 @@
+"""MNIST in the three readings of the literature: dynamically binarised, statically binarised, grey."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaebench.data.binarise import binarise_once, content_hash
+from vaebench.data.files import check_sha256, download, find, gunzip
+from vaebench.data.spec import DataError, DataPaths, DataSpec, Split, Splits
+from vaebench.ranges import Natural
+
+NUM_TRAIN = 50_000  # of the official 60,000; the last 10,000 validate
+GREY = 1 / 255
+SHA256 = {  # of the unpacked files
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+INSTRUCTIONS = (
+    "Put the four official files ({names}), unpacked or as .gz, into {root}/MNIST/raw/ "
+    "(VAEBENCH_DATA or data_root=... names another root)."
+)
+
+
+class MNIST:
+    """50,000 / 10,000 / 10,000 images of 28x28; validation and test are binarised once, with a seed.
+
+    `dynamic` draws each training batch anew (VampPrior's and SCVAE's reading), `none` keeps x in [0, 1].
+    """
+
+    def __init__(
+        self,
+        paths: DataPaths,
+        *,
+        name: str,
+        binarisation: Literal["dynamic", "static", "none"],
+        binarisation_seed: Natural,
+    ) -> None:
+        self.paths = paths
+        self.binarisation = binarisation
+        self.binarisation_seed = binarisation_seed
+        kind: Literal["binary", "unit"] = "unit" if binarisation == "none" else "binary"
+        self.spec = DataSpec(name=name, shape=(1, 28, 28), kind=kind, num_classes=10)
+
+    def load(self) -> Splits:
+        (x, y), (test_x, test_y) = read_mnist(self.paths)
+        train, valid = (x[:NUM_TRAIN], y[:NUM_TRAIN]), (x[NUM_TRAIN:], y[NUM_TRAIN:])
+        origin = {"source": "MNIST, the official files", "test_hash": content_hash(test_x)}
+        if self.binarisation == "none":
+            return Splits(
+                *(Split(x, y, scale=GREY) for x, y in (train, valid, (test_x, test_y))), origin=origin
+            )
+        seed = self.binarisation_seed
+        # A seed of its own for each split: the same uniform numbers would tie their noise together.
+        held_out = [Split(binarise_once(x, GREY, seed + i), y) for i, (x, y) in enumerate([valid, (test_x, test_y)])]
+        if self.binarisation == "static":
+            first = Split(binarise_once(train[0], GREY, seed + 2), train[1])
+        else:
+            first = Split(*train, scale=GREY, stochastic=True)
+        origin |= {"binarisation_seed": seed, "test_hash": content_hash(held_out[1].x)}
+        return Splits(first, *held_out, origin=origin)
+
+
+class MNISTStatic:
+    """The fixed binarisation of Larochelle & Murray (2011) when its files are present.
+
+    Otherwise one seeded Bernoulli draw, which has the same law but not the same bits, and its own name:
+    `mnist_static_seeded`. Labels come from the official files, once every image has been checked against
+    its grey original.
+    """
+
+    FILES = tuple(f"binarized_mnist_{split}.amat" for split in ("train", "valid", "test"))
+
+    def __init__(self, paths: DataPaths, *, name: str, fallback_name: str, binarisation_seed: Natural) -> None:
+        self.paths = paths
+        folders = ("", "binarized_mnist/", "MNIST/")
+        found = [find(paths.root, [folder + file for folder in folders]) for file in self.FILES]
+        self.files = [path for path in found if path is not None]
+        if 0 < len(self.files) < len(found):
+            missing = ", ".join(f for f, path in zip(self.FILES, found, strict=True) if path is None)
+            raise DataError(f"Found {self.files[0]}, but not {missing}: all three are needed, or none.")
+        self.fallback = MNIST(
+            paths, name=fallback_name, binarisation="static", binarisation_seed=binarisation_seed
+        )
+        labelled = not self.files or mnist_folder(paths) is not None
+        self.spec = (
+            DataSpec(name=name, shape=(1, 28, 28), kind="binary", num_classes=10 if labelled else None)
+            if self.files
+            else self.fallback.spec
+        )
+
+    def load(self) -> Splits:
+        if not self.files:
+            return self.fallback.load()
+        images = [read_amat(path) for path in self.files]
+        labels: list[Tensor | None] = [None, None, None]
+        if self.spec.num_classes is not None:
+            (x, y), (test_x, test_y) = read_mnist(self.paths)
+            for binary, grey in zip(images, (x[:NUM_TRAIN], x[NUM_TRAIN:], test_x), strict=True):
+                _check_same_order(binary, grey)
+            labels = [y[:NUM_TRAIN], y[NUM_TRAIN:], test_y]
+        return Splits(
+            *(Split(x, y) for x, y in zip(images, labels, strict=True)),
+            origin={"source": "Larochelle & Murray (2011)", "test_hash": content_hash(images[2])},
+        )
+
+
+def mnist_folder(paths: DataPaths) -> Path | None:
+    """The folder that torchvision reads MNIST from; .gz files are unpacked into the cache. None if absent."""
+    for root in (paths.root, paths.cache):
+        if all((root / "MNIST/raw" / name).is_file() for name in SHA256):
+            return root
+    packed = {name: find(paths.root, [f"MNIST/raw/{name}.gz", f"MNIST/raw/{name}"]) for name in SHA256}
+    if any(path is None for path in packed.values()):
+        return None
+    for name, path in packed.items():
+        assert path is not None
+        target = paths.cache / "MNIST/raw" / name
+        if path.suffix == ".gz" and not target.is_file():
+            gunzip(path, target)
+        elif path.suffix != ".gz":
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            target.symlink_to(path.resolve())
+    return paths.cache
+
+
+def read_mnist(paths: DataPaths) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The official images `[N, 1, 28, 28]` (uint8) and labels, training then test; checked by SHA-256."""
+    from torchvision.datasets import MNIST as TorchvisionMNIST  # seconds to import, so only where it is used
+
+    folder = mnist_folder(paths)
+    if folder is None:
+        folder = paths.cache
+        instructions = INSTRUCTIONS.format(names=", ".join(SHA256), root=paths.root)
+        download("MNIST", lambda: TorchvisionMNIST(str(paths.cache), download=True), instructions)
+    for name, expected in SHA256.items():
+        check_sha256(folder / "MNIST/raw" / name, expected)
+    parts = (TorchvisionMNIST(str(folder), train=train) for train in (True, False))
+    train, test = ((part.data.unsqueeze(1), part.targets.long()) for part in parts)
+    return train, test
+
+
+def read_amat(path: Path) -> Tensor:
+    """One file of the fixed binarisation: a line of 784 zeros and ones per image, as uint8 `[N, 1, 28, 28]`."""
+    digits = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    digits = digits[(digits == ord("0")) | (digits == ord("1"))] - ord("0")
+    if len(digits) == 0 or len(digits) % 784:
+        raise DataError(f"{path} is truncated or corrupt: {len(digits)} pixels are not whole 28x28 images.")
+    return torch.from_numpy(digits.copy()).view(-1, 1, 28, 28)
+
+
+def _check_same_order(binary: Tensor, grey: Tensor) -> None:
+    """A drawn one needs ink, a drawn zero needs paper: no image may contradict the grey one at its place."""
+    if len(binary) != len(grey) or ((binary == 1) & (grey == 0)).any() or ((binary == 0) & (grey == 255)).any():
+        raise DataError(
+            "The binarised MNIST files do not match the official images in order or number, so their labels "
+            "are unknown. Use the original binarized_mnist_*.amat files, or dataset=mnist."
+        )

@@ -1,0 +1,31 @@
+"""Active units: the latent units whose posterior mean moves with the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from vaebench.evaluation.base import Context, Measurement
+from vaebench.ranges import Positive
+
+
+class ActiveUnits:
+    """#{d : Var_x(E_q[z_d|x]) > threshold}, unbiased variance over the whole test set (Burda et al. 2016).
+
+    The literature's thresholds are 0.01 (IWAE, Skip-VAE's text) and 0.02 (Skip-VAE's code). The variances
+    themselves are filed as an array.
+    """
+
+    version: ClassVar = 1
+
+    def __init__(self, *, thresholds: list[Positive]) -> None:
+        self.thresholds = thresholds
+
+    def run(self, context: Context) -> Iterator[Measurement]:
+        context.need(latent=True)
+        mean = context.encoded("test").mean.cpu().double()
+        variance = mean.var(0)
+        context.save_arrays("latent_variances", variance=variance.numpy())
+        for threshold in self.thresholds:
+            active = int((variance > threshold).sum())
+            yield Measurement(f"active_units_{threshold:g}", active, "units", True, len(mean))

@@ -1,0 +1,145 @@
+"""The contract of an evaluator, what it is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from vaebench.atomic import write_bytes
+from vaebench.data.batches import in_order
+from vaebench.data.spec import DataSpec, Split, SplitName, Splits
+from vaebench.distributions import Distribution, Posterior
+from vaebench.seeding import derive_seed
+
+ENCODE_BATCH = 1000
+
+
+class NotApplicableError(Exception):
+    """This measure says nothing about this model or dataset; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number, with what is needed to trust it."""
+
+    name: str
+    value: float
+    unit: str
+    """nats, bits, units, fraction, ..."""
+    higher_is_better: bool | None
+    """None where neither direction is better."""
+    n: int
+    """How many data (or draws) it is taken over."""
+    standard_error: float | None = None
+    """None where the number is exact for what it is taken over."""
+
+
+class Evaluator(Protocol):
+    """One file each. Constructed with its options alone; `version` rises when its numbers would change."""
+
+    version: ClassVar[int]
+
+    def run(self, context: Context) -> Iterable[Measurement]:
+        """Measure. Raises NotApplicableError with the reason where the measure means nothing."""
+        ...
+
+
+@dataclass
+class Context:
+    """What evaluators share: the trained model, the data, and one encoding of each split."""
+
+    model: nn.Module
+    splits: Splits
+    spec: DataSpec
+    seed: int
+    directory: Path
+    """The run directory; arrays, figures and scratch are folders in it."""
+    history: list[dict[str, Any]]
+    """The lines of metrics.jsonl."""
+    batch_bytes: float = 16 * 2**20
+    show_bar: bool = False
+    check_stop: Callable[[], None] = lambda: None
+    """Raises where the process was asked to stop."""
+    _encoded: dict[str, Posterior] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        return self.splits.test.x.device
+
+    def need(self, *, density: bool = False, latent: bool = False, labels: bool = False) -> None:
+        """Raises NotApplicableError where the model or the data lack what a measure needs."""
+        if density and not self.model.has_density:
+            raise NotApplicableError("the model has no likelihood")
+        if latent and not self.model.has_latent:
+            raise NotApplicableError("the model has no latent code")
+        if labels and self.spec.num_classes is None:
+            raise NotApplicableError(f"{self.spec.name} has no labels")
+
+    @cached_property
+    def prior(self) -> Distribution:
+        """p(z), made once per evaluation."""
+        with torch.no_grad():
+            return self.model.prior_distribution()
+
+    def encoded(self, split: SplitName) -> Posterior:
+        """q(z|x) of every datum of a split, encoded once and shared by all evaluators."""
+        if split not in self._encoded:
+            with torch.no_grad():
+                parts = [self.model.encode(x) for x in self.batches(split, ENCODE_BATCH)]
+            self._encoded[split] = parts[0].cat(parts)
+        return self._encoded[split]
+
+    def batches(self, split: SplitName, size: int) -> Iterator[Tensor]:
+        """A split in its order, as the model sees it; the same draws of stochastic data at every call."""
+        return in_order(self.splits[split], size, derive_seed(self.seed, "evaluation", "data"))
+
+    def test_data(self, num: int | None = None) -> Tensor:
+        """The first `num` test data, or all."""
+        test: Split = self.splits.test
+        return test.gather(slice(0, num), torch.Generator(test.x.device).manual_seed(0))
+
+    def rows_per_chunk(self, minimum: int = 64) -> int:
+        """How many data may be decoded at once within the memory set for it."""
+        # Decoded parameters, their exponentials and two temporaries, in float32.
+        bytes_per_row = 4 * 4 * int(np.prod(self.spec.shape))
+        return max(minimum, int(self.batch_bytes / bytes_per_row))
+
+    def track(self, items: range, name: str) -> Iterator[int]:
+        """Iterate with a bar, and end where the process was asked to stop."""
+        for item in tqdm(items, desc=name, disable=not self.show_bar, leave=False, dynamic_ncols=True):
+            self.check_stop()
+            yield item
+
+    def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
+        """File arrays as `arrays/<name>.npz`."""
+        save_npz(self.directory / "arrays" / f"{name}.npz", arrays)
+
+    def save_figure(self, name: str, figure: Any) -> None:
+        """File a matplotlib figure as `figures/<name>.png`."""
+        import io
+
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
+        write_bytes(self.directory / "figures" / f"{name}.png", buffer.getvalue())
+
+
+def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    import io
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())
+
+
+def mean_and_error(values: Tensor) -> tuple[float, float]:
+    """Mean and its standard error over independent values `[N]`, in float64."""
+    values = values.double().cpu()
+    return float(values.mean()), float(values.std() / len(values) ** 0.5) if len(values) > 1 else float("nan")

@@ -1,0 +1,49 @@
+"""ELBO, reconstruction and KL on the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+
+from vaebench.evaluation.base import Context, Measurement, mean_and_error
+from vaebench.ranges import Count
+
+
+class Bound:
+    """E_q[log p(x|z)] - KL(q(z|x) || p(z)) and its two halves (Kingma & Welling 2014, eq. 3), at beta 1.
+
+    The mean over `num_samples` draws of z per datum; the KL in closed form where there is one. Standard
+    errors are over data. The KL of every latent unit is filed as an array.
+    """
+
+    version: ClassVar = 1
+
+    def __init__(self, *, num_samples: Count) -> None:
+        self.num_samples = num_samples
+
+    @torch.no_grad()
+    def run(self, context: Context) -> Iterator[Measurement]:
+        context.need(density=True, latent=True)
+        q = context.encoded("test")
+        size = max(1, context.rows_per_chunk() // self.num_samples)
+        reconstruction, kl, kl_units = [], [], []
+        for i, x in enumerate(context.batches("test", size)):
+            terms = context.model.terms(
+                x, self.num_samples, q=q[i * size : (i + 1) * size], p=context.prior
+            )
+            reconstruction.append(terms.log_px_z.double().mean(0).cpu())
+            kl.append(terms.kl_per_datum.double().cpu())
+            if terms.kl is not None:
+                kl_units.append(terms.kl.double().cpu())
+        log_px_z, rate = torch.cat(reconstruction), torch.cat(kl)
+        if kl_units:
+            context.save_arrays("kl_per_unit", kl=torch.cat(kl_units).mean(0).numpy())
+        for name, values, higher_is_better in (
+            ("elbo", log_px_z - rate, True),
+            ("reconstruction", log_px_z, True),
+            ("kl", rate, None),
+        ):
+            mean, error = mean_and_error(values)
+            yield Measurement(name, mean, "nats", higher_is_better, len(values), error)

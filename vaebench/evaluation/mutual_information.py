@@ -1,0 +1,80 @@
+"""How much the code knows about the data, in nats, from below and from above."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from vaebench.evaluation.base import Context, Measurement, NotApplicableError, mean_and_error
+from vaebench.ranges import Count
+
+TILE = 1000  # rows of the N x N matrix at a time: 80 MB in float64 at N = 10,000
+
+
+class MutualInformation:
+    """I_q(x; z) and KL(q(z) || p(z)) over N test data, one draw z_i ~ q(z|x_i) each.
+
+    With the aggregate posterior as the mixture of all N (Hoffman & Johnson 2016):
+
+    - `mi_lower` = mean_i [log q_i(z_i) - log 1/N sum_j q_j(z_i)]: at most log N, in expectation a lower
+      bound of the mutual information under the data's law;
+    - `mi_upper`, with the mixture of the N - 1 others: in expectation an upper bound, unbounded.
+
+    Saturated (1) where the lower one is within a nat of its cap or the two are a nat apart: then the
+    number says how many data there are, not what the code knows. KL(q(z)||p(z)) = E KL - I is between
+    `marginal_kl_lower` and `marginal_kl_upper`. Standard errors treat the N terms as independent.
+    """
+
+    version: ClassVar = 1
+
+    def __init__(self, *, num_data: Count | None) -> None:
+        self.num_data = num_data
+
+    @torch.no_grad()
+    def run(self, context: Context) -> Iterator[Measurement]:
+        context.need(latent=True)
+        q = context.encoded("test")[: self.num_data]
+        if not hasattr(q, "log_prob_pairs"):
+            raise NotApplicableError("the posterior's density at another datum's code has no closed form")
+        if q.mean.device.type == "mps":  # no float64 there
+            q = q.to("cpu")
+        n = len(q)
+        z = q.rsample(1)[0].double()
+        log_own, log_others = pair_densities(q, z, context)
+        log_all = torch.logaddexp(log_own, log_others) - math.log(n)
+        lower = log_own - log_all
+        upper = log_own - (log_others - math.log(n - 1))
+        log_pz = context.prior.log_prob(z.to(context.device) if z.device != context.device else z).to(z)
+        rate = log_own - log_pz
+        values = {
+            "mi_lower": lower,
+            "mi_upper": upper,
+            "marginal_kl_lower": rate - upper,
+            "marginal_kl_upper": rate - lower,
+        }
+        means = {}
+        for name, per_datum in values.items():
+            means[name], error = mean_and_error(per_datum)
+            better = True if name.startswith("mi") else None
+            yield Measurement(name, means[name], "nats", better, n, error)
+        cap = math.log(n)
+        saturated = means["mi_lower"] > cap - 1 or means["mi_upper"] - means["mi_lower"] > 1
+        yield Measurement("mi_cap", cap, "nats", None, n)
+        yield Measurement("mi_saturated", float(saturated), "flag", False, n)
+
+
+def pair_densities(q: object, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+    """log q_i(z_i) and log sum_{j != i} q_j(z_i), each `[N]`, from N x N densities in tiles."""
+    n = len(z)
+    own, others = [], []
+    for start in context.track(range(0, n, TILE), "mutual information"):
+        pairs = q.log_prob_pairs(z[start : start + TILE])  # type: ignore[attr-defined]
+        row = torch.arange(len(pairs), device=pairs.device)
+        own.append(pairs[row, row + start])
+        pairs[row, row + start] = -math.inf
+        others.append(torch.logsumexp(pairs, 1))
+    return torch.cat(own), torch.cat(others)

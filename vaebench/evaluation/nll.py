@@ -1,0 +1,97 @@
+"""Importance-sampled negative log-likelihood."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaebench.distributions import Posterior
+from vaebench.evaluation.base import Context, Measurement, mean_and_error, save_npz
+from vaebench.ranges import Count
+from vaebench.seeding import derive_seed, seeded
+
+SAVE_SECONDS = 20.0
+
+
+class ImportanceSampledNLL:
+    """-log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x), z_s ~ q(z|x) (Burda et al. 2016, eq. 8).
+
+    In expectation an upper bound of -log p(x), falling with S. Each datum is encoded once; draws are decoded
+    in chunks and summed in float64. `num_data` takes the first test data, null all. The standard error is
+    over data; `nll_mc_error` is the part of it that more samples would remove, by the delta method from the
+    effective sample sizes (sum w)^2 / sum w^2. Never through a training loss: no beta, no penalty.
+    """
+
+    version: ClassVar = 1
+
+    def __init__(self, *, num_samples: Count, num_data: Count | None) -> None:
+        self.num_samples = num_samples
+        self.num_data = num_data
+
+    @torch.no_grad()
+    def run(self, context: Context) -> Iterator[Measurement]:
+        context.need(density=True, latent=True)
+        x = context.test_data(self.num_data)
+        q = context.encoded("test")[: len(x)]
+        log_px, ess = self._estimate(x, q, context)
+        size = math.prod(context.spec.shape)
+        mean, error = mean_and_error(-log_px)
+        n, num = len(x), self.num_samples
+        # Var[log mean w] = Var[w] / (S E[w]^2) = 1/ESS - 1/S, up to O(1/S^2)
+        mc_error = float((1 / ess - 1 / num).clamp(min=0).sum().sqrt() / n)
+        context.save_arrays(f"nll_{num}", log_px=log_px.numpy(), ess=ess.numpy())
+        yield Measurement("nll_nats", mean, "nats", False, n, error)
+        yield Measurement("nll_mc_error", mc_error, "nats", False, n)
+        yield Measurement("bits_per_dim", mean / size / math.log(2), "bits", False, n, error / size / math.log(2))
+        yield Measurement("ess_median", float(ess.median()), "samples", True, n)
+        yield Measurement("ess_5_percent", float(ess.quantile(0.05)), "samples", True, n)
+        yield Measurement("importance_samples", num, "samples", None, n)
+
+    def _estimate(self, x: Tensor, q: Posterior, context: Context) -> tuple[Tensor, Tensor]:
+        """log p_S(x) and effective sample size of each datum, `[N]`, float64, on the CPU.
+
+        What is done is kept on disk while it runs, so that an interrupted estimate goes on where it was.
+        """
+        rows = context.rows_per_chunk()
+        block = min(len(x), max(1, rows // self.num_samples))
+        partial = context.directory / "scratch" / f"nll_{self.num_samples}_{len(x)}_{rows}.npz"
+        result, done = _resume(partial, len(x))
+        saved_at = monotonic()
+        for start in context.track(range(done, len(x), block), f"NLL, {self.num_samples} samples"):
+            stop = min(start + block, len(x))
+            with seeded(derive_seed(context.seed, "nll", start)):
+                chunk = max(1, rows // (stop - start))
+                result[:, start:stop] = self._block(x[start:stop], q[start:stop], chunk, context)
+            if monotonic() - saved_at > SAVE_SECONDS:
+                save_npz(partial, {"result": result.numpy(), "done": np.array(stop)})
+                saved_at = monotonic()
+        partial.unlink(missing_ok=True)
+        return result[0], result[1]
+
+    def _block(self, x: Tensor, q: Posterior, chunk: int, context: Context) -> Tensor:
+        """log p_S(x) and effective sample size `[2, B]`, from `num_samples` draws, `chunk` at a time."""
+        log_sum = torch.full((len(x),), -math.inf, dtype=torch.float64)
+        log_sum_squares = log_sum.clone()
+        for first in range(0, self.num_samples, chunk):
+            num = min(chunk, self.num_samples - first)
+            log_w = context.model.terms(x, num, q=q, p=context.prior).log_w.cpu().double()
+            log_sum = torch.logaddexp(log_sum, torch.logsumexp(log_w, 0))
+            log_sum_squares = torch.logaddexp(log_sum_squares, torch.logsumexp(2 * log_w, 0))
+        ess = torch.exp(2 * log_sum - log_sum_squares)
+        return torch.stack([log_sum - math.log(self.num_samples), ess])
+
+
+def _resume(partial: Path, n: int) -> tuple[Tensor, int]:
+    """What an earlier attempt finished, and how many data that is."""
+    if partial.exists():
+        with np.load(partial) as stored:
+            if stored["result"].shape == (2, n):
+                return torch.from_numpy(stored["result"]), int(stored["done"])
+    return torch.zeros(2, n, dtype=torch.float64), 0

@@ -1,0 +1,133 @@
+"""Classifiers on posterior means: can the label be read off the code?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vaebench.data.spec import SplitName
+from vaebench.evaluation.base import Context, Measurement
+from vaebench.ranges import Count, Decay, Positive
+from vaebench.seeding import derive_seed
+
+IfUnlabelled = Literal["refuse", "skip"]
+"""On data without labels: an error before anything runs, or `not applicable` among the results."""
+
+
+class SVMProbe:
+    """Test accuracy of a support vector machine on posterior means (SCVAE, Table 1), C = 1.
+
+    `linear` is scikit-learn's LinearSVC (squared hinge), `rbf` its SVC, which is quadratic in `num_train`.
+    The means are divided by one number for all units, so that dead units stay dead. The standard error is
+    binomial, over test data.
+    """
+
+    version: ClassVar = 1
+
+    def __init__(
+        self, *, kernel: Literal["linear", "rbf"], num_train: Count | None, if_unlabelled: IfUnlabelled
+    ) -> None:
+        self.kernel = kernel
+        self.num_train = num_train
+
+    def run(self, context: Context) -> Iterator[Measurement]:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.svm import SVC, LinearSVC
+
+        context.need(latent=True, labels=True)
+        x, y = features(context, "train")
+        test_x, test_y = features(context, "test")
+        x, y = x[: self.num_train], y[: self.num_train]
+        scale = x.std().clamp(min=1e-12)
+        if self.kernel == "linear":
+            machine = LinearSVC(C=1.0, dual=False, random_state=0)
+        else:
+            machine = SVC(C=1.0, kernel="rbf")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # an unfinished fit shows in its accuracy
+            machine.fit((x / scale).numpy(), y.numpy())
+        correct = machine.predict((test_x / scale).numpy()) == test_y.numpy()
+        yield accuracy(f"svm_{self.kernel}_accuracy", float(correct.mean()), len(correct))
+
+
+class MLPProbe:
+    """Test accuracy of an MLP with one hidden layer on posterior means (Skip-VAE, section 4.1).
+
+    1024 ReLU units, dropout 0.5, Adam; the weights of the best validation epoch, stopped early. The
+    standard error is binomial, over test data.
+    """
+
+    version: ClassVar = 1
+
+    def __init__(
+        self,
+        *,
+        hidden: Count,
+        dropout: Decay,
+        lr: Positive,
+        batch_size: Count,
+        epochs: Count,
+        patience: Count,
+        if_unlabelled: IfUnlabelled,
+    ) -> None:
+        self.hidden = hidden
+        self.dropout = dropout
+        self.lr = lr
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.patience = patience
+
+    def run(self, context: Context) -> Iterator[Measurement]:
+        context.need(latent=True, labels=True)
+        device = context.device
+        (x, y), (valid_x, valid_y), (test_x, test_y) = (
+            tuple(part.to(device) for part in features(context, split))
+            for split in ("train", "valid", "test")  # type: ignore[arg-type]
+        )
+        assert context.spec.num_classes is not None
+        probe = nn.Sequential(
+            nn.Linear(x.shape[1], self.hidden),
+            nn.ReLU(),
+            nn.Dropout(self.dropout),
+            nn.Linear(self.hidden, context.spec.num_classes),
+        ).to(device)
+        best, best_state, impatience = -1.0, probe.state_dict(), 0
+        optimizer = torch.optim.Adam(probe.parameters(), lr=self.lr)
+        shuffle = torch.Generator().manual_seed(derive_seed(context.seed, "mlp_probe"))
+        for _ in context.track(range(self.epochs), "MLP probe"):
+            probe.train()
+            for batch in torch.randperm(len(x), generator=shuffle).to(device).split(self.batch_size):
+                optimizer.zero_grad(set_to_none=True)
+                nn.functional.cross_entropy(probe(x[batch]), y[batch]).backward()
+                optimizer.step()
+            probe.eval()
+            valid = _share_correct(probe, valid_x, valid_y)
+            if valid > best:
+                best, impatience = valid, 0
+                best_state = {key: value.clone() for key, value in probe.state_dict().items()}
+            else:
+                impatience += 1
+                if impatience >= self.patience:
+                    break
+        probe.load_state_dict(best_state)
+        yield accuracy("mlp_accuracy", _share_correct(probe.eval(), test_x, test_y), len(test_y))
+
+
+def features(context: Context, split: SplitName) -> tuple[Tensor, Tensor]:
+    """Posterior means `[N, D]` and labels `[N]` of a split, on the CPU."""
+    labels = context.splits[split].y
+    assert labels is not None
+    return context.encoded(split).mean.cpu(), labels.cpu()
+
+
+def accuracy(name: str, value: float, n: int) -> Measurement:
+    return Measurement(name, value, "fraction", True, n, (value * (1 - value) / n) ** 0.5)
+
+
+@torch.no_grad()
+def _share_correct(probe: nn.Module, x: Tensor, y: Tensor) -> float:
+    return float((probe(x).argmax(-1) == y).double().mean())

@@ -1,0 +1,40 @@
+"""Running evaluators one by one, each with its own seed, none able to take the others down."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from vaebench.evaluation.base import Context, Evaluator, NotApplicableError
+from vaebench.seeding import derive_seed, seeded
+
+log = logging.getLogger(__name__)
+
+Entry = dict[str, Any]
+
+
+def is_done(entry: Mapping[str, Any] | None, version: int) -> bool:
+    """Whether a filed entry still stands: it did not fail, and its evaluator is no newer."""
+    return entry is not None and entry["status"] != "failed" and entry["version"] >= version
+
+
+def run_one(name: str, evaluator: Evaluator, settings: Mapping[str, Any], context: Context) -> Entry:
+    """An entry for results.json: complete, not applicable with the reason, or failed with the traceback."""
+    entry: Entry = {"name": name, "version": evaluator.version, "settings": dict(settings)}
+    started = time.perf_counter()
+    try:
+        with seeded(derive_seed(context.seed, "evaluation", name)):
+            measurements = list(evaluator.run(context))
+        entry |= {"status": "complete", "measurements": [asdict(m) for m in measurements]}
+    except NotApplicableError as reason:
+        entry |= {"status": "not_applicable", "reason": str(reason), "measurements": []}
+    except Exception:
+        log.exception("evaluation.%s failed; the others go on", name)
+        entry |= {"status": "failed", "traceback": traceback.format_exc(), "measurements": []}
+    entry["seconds"] = round(time.perf_counter() - started, 3)
+    log.info("evaluation.%s %s in %.1f s", name, entry["status"].replace("_", " "), entry["seconds"])
+    return entry

@@ -1,0 +1,38 @@
+"""The Bernoulli likelihood of binary data.
+
+The contract that every likelihood keeps: `kinds` says which data it fits, `parameter_shape` how many numbers
+it wants from a decoder, `log_prob` is summed over the dimensions of x, in nats, and `mean` and `sample` give
+data back. Parameters are `[..., *parameter_shape]`, data `[..., *shape]`; leading dimensions broadcast.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vaebench.distributions import softplus
+
+
+class Bernoulli(nn.Module):
+    """p(x|z) = prod_d sigmoid(l_d)^x_d (1 - sigmoid(l_d))^(1 - x_d), from logits, unclamped.
+
+    log p(x|z) = sum_d x_d l_d - softplus(l_d).
+    """
+
+    kinds: ClassVar = frozenset({"binary"})
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.parameter_shape = tuple(shape)
+        self._dims = tuple(range(-len(shape), 0))
+
+    def log_prob(self, x: Tensor, logits: Tensor) -> Tensor:
+        return (x * logits - softplus(logits)).sum(self._dims)
+
+    def mean(self, logits: Tensor) -> Tensor:
+        return torch.sigmoid(logits)
+
+    def sample(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return torch.bernoulli(torch.sigmoid(logits), generator=generator)

@@ -1,0 +1,1 @@
+"""Encoder, posterior, prior, decoder and likelihood joined under one protocol."""

@@ -1,0 +1,1 @@
+"""torch modules that know nothing of probability."""

@@ -1,0 +1,58 @@
+"""Multi-layer perceptrons, as encoder and as decoder.
+
+The contracts that every encoder and decoder keeps:
+
+- an encoder is constructed with the shape of one datum, maps `[B, *input_shape]` to features `[B, F]`, and
+  says F as `out_features`;
+- a decoder is constructed with the latent size and the shape of the likelihood's parameters, maps
+  `z [N, D]` to `[N, *output_shape]`, and says in `sees_data` whether it also reads x (autoregressive
+  decoders do, under teacher forcing; the others ignore it).
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from vaebench.networks.layers import Activation, stack
+from vaebench.ranges import Count, Natural
+
+
+class MLPEncoder(nn.Module):
+    """`depth` hidden layers of `width` units over the flattened datum; depth 0 passes the datum through."""
+
+    def __init__(
+        self, input_shape: tuple[int, ...], *, depth: Natural, width: Count, activation: Activation
+    ) -> None:
+        super().__init__()
+        sizes = [math.prod(input_shape)] + [width] * depth
+        self.hidden = stack(sizes, activation)
+        self.out_features = sizes[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.hidden(x.flatten(1))
+
+
+class MLPDecoder(nn.Module):
+    """`depth` hidden layers of `width` units and a linear output; depth 0 is an affine decoder."""
+
+    sees_data = False
+
+    def __init__(
+        self,
+        latent_dim: int,
+        output_shape: tuple[int, ...],
+        *,
+        depth: Natural,
+        width: Count,
+        activation: Activation,
+    ) -> None:
+        super().__init__()
+        sizes = [latent_dim] + [width] * depth
+        self.hidden = stack(sizes, activation)
+        self.output = nn.Linear(sizes[-1], math.prod(output_shape))
+        self.output_shape = tuple(output_shape)
+
+    def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
+        return self.output(self.hidden(z)).unflatten(-1, self.output_shape)

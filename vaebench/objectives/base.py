@@ -1,0 +1,41 @@
+"""The contract between the training loop and an objective."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from vaebench.terms import Terms
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What one step minimises, and what it logs. All scalars, nats per datum."""
+
+    total: Tensor
+    """Minimised over the model's parameters."""
+    parts: dict[str, Tensor] = field(default_factory=dict)
+    """Named numbers to log; a fixed set of names."""
+    own: Tensor | None = None
+    """Minimised over the objective's own parameters, if it has any."""
+
+
+class Objective(nn.Module):
+    """Constructed with the number of steps in an epoch; called at each step.
+
+    `num_samples` is how many draws of z it wants. An objective with networks of its own makes their
+    optimiser in `own_optimizer`; the loop steps it on `Loss.own` and files both with the checkpoint.
+    """
+
+    num_samples: int = 1
+    warmup_steps: int = 0
+    """Steps at the start during which the objective is not yet what it will be."""
+
+    def forward(self, terms: Terms, step: Tensor, model: nn.Module) -> Loss:
+        """`step` counts finished steps, as a scalar tensor on the device: schedules never leave it."""
+        raise NotImplementedError
+
+    def own_optimizer(self) -> torch.optim.Optimizer | None:
+        return None

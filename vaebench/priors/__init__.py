@@ -1,0 +1,1 @@
+"""p(z): modules that make a distribution, given the encoder."""

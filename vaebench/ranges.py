@@ -1,0 +1,17 @@
+"""Value ranges that constructors state in their signatures, and that `config.check` enforces before data load."""
+
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Interval, Lt
+
+Count = Annotated[int, Ge(1)]
+"""How many of something there are: at least one."""
+
+Natural = Annotated[int, Ge(0)]
+"""A count that may be zero."""
+
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+Decay = Annotated[float, Ge(0), Lt(1)]
+"""The coefficient of a running average."""

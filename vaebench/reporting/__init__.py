@@ -1,0 +1,1 @@
+"""Tables from run directories; reads files only and never imports torch."""

@@ -1,0 +1,276 @@
+"""A run, in five verbs: prepare, train, evaluate, record, report."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from vaebench.config.build import build
+from vaebench.config.check import check_fit, checked, settings
+from vaebench.config.errors import ConfigError
+from vaebench.config.paths import conf_dir
+from vaebench.data.batches import Batches
+from vaebench.data.spec import DataPaths, Dataset, Splits
+from vaebench.errors import UserError
+from vaebench.evaluation.base import Context, Evaluator
+from vaebench.evaluation.suite import Entry, is_done, run_one
+from vaebench.runner import provenance
+from vaebench.runner.checkpoint import Checkpoints
+from vaebench.runner.device import matmul_precision, resolve_device, set_threads
+from vaebench.runner.loop import Training, fit
+from vaebench.runner.records import Metrics, Results
+from vaebench.runner.rundir import RunDir
+from vaebench.runner.signals import Interrupted, StopRequest
+from vaebench.runner.step import make_step
+from vaebench.runner.summary import summary_table
+from vaebench.runner.trackers import Tracker
+from vaebench.runner.validate import validate
+from vaebench.seeding import derive_seed, set_seed
+
+log = logging.getLogger(__name__)
+
+
+class RunFailedError(UserError):
+    """The run ended without all of its numbers; what is missing is in its directory."""
+
+
+@dataclass
+class Experiment:
+    """A checked config, and what was made of it so far."""
+
+    config: Mapping[str, Any]
+    dataset: Dataset
+    rundir: RunDir
+    device: torch.device
+    show_bar: bool
+    stop: StopRequest = field(default_factory=StopRequest)
+    _splits: Splits | None = None
+
+    @property
+    def splits(self) -> Splits:
+        """The data, on the device, read at first use: a run that is complete never reads them."""
+        if self._splits is None:
+            self._splits = self.dataset.load().to(self.device)
+        return self._splits
+
+    @property
+    def seed(self) -> int:
+        return self.config["seed"]
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.rundir.checkpoints)
+
+
+def run(cfg: DictConfig) -> Mapping[str, Any]:
+    """Do what of the run is not yet done, and return the content of its results.json.
+
+    Raises ConfigError before anything is read or written, RunFailedError where an evaluator failed.
+    """
+    experiment = prepare(cfg)
+    rundir = experiment.rundir
+    with rundir.claimed(experiment.config), experiment.stop:
+        results = Results(rundir.results, identity(experiment))
+        todo = missing(experiment, results)
+        if not todo and rundir.status().get("state") == "complete":
+            log.info("This run is complete: nothing is done again (fresh=true starts a new version).")
+            return report(experiment, results)
+        try:
+            rundir.set_status("running")
+            rundir.add_attempt(provenance.attempt(experiment.device, precision_of(experiment)))
+            model = train(experiment, results)
+            evaluate(experiment, model, todo, results)
+        except Interrupted as signal:
+            rundir.set_status("interrupted", reason=signal.signal_name)
+            log.warning("Interrupted by %s; the same command goes on from here.", signal.signal_name)
+            raise
+        except BaseException as error:
+            log.debug("The run failed:\n%s", traceback.format_exc())  # for run.log; the screen is the caller's
+            rundir.set_status("failed", reason=f"{type(error).__name__}: {error}")
+            raise
+        record(experiment, results)
+    return report(experiment, results)
+
+
+def prepare(cfg: DictConfig) -> Experiment:
+    """Check everything that can be checked without data. Raises ConfigError."""
+    config = checked(cfg)
+    runtime = config["runtime"]
+    device = resolve_device(runtime["device"])
+    set_threads(runtime["threads"])
+    paths = DataPaths(root=Path(config["data_root"]), cache=Path(config["paths"]["cache"]).expanduser())
+    try:
+        dataset = build(config["dataset"], paths=paths)
+        config["dataset"]["name"] = dataset.spec.name  # a stand-in is filed under its own name
+        check_fit(config, dataset.spec, Path(conf_dir()))
+        build_model(config, dataset)  # on no device and without data: sizes that do not fit are found now
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{error}") from error
+    bars = {"always": True, "never": False, "auto": sys.stderr.isatty()}
+    return Experiment(config, dataset, RunDir.of(config), device, bars[runtime["progress"]])
+
+
+def build_model(config: Mapping[str, Any], dataset: Dataset) -> nn.Module:
+    node = {key: value for key, value in config["model"].items() if key != "objective"}
+    return build(node, spec=dataset.spec)
+
+
+def train(experiment: Experiment, results: Results) -> nn.Module:
+    """The model with the weights of its best validation epoch, trained as far as it was not."""
+    config, checkpoints = experiment.config, experiment.checkpoints
+    set_seed(derive_seed(experiment.seed, "model"))
+    model = build_model(config, experiment.dataset).to(experiment.device)
+    best = checkpoints.best()
+    if best is None:
+        training = make_training(experiment, model)
+        if (state := checkpoints.latest()) is not None:
+            training.load_state(state)
+            log.info("Going on after step %d of %d.", training.progress.step, training.num_steps)
+        Metrics(experiment.rundir.metrics).rewind(training.progress.epoch)
+        log.info("Training in %s on %s.", experiment.rundir.path, experiment.device)
+        with matmul_precision(config["runtime"]["matmul_precision"]), logging_redirect_tqdm():
+            fit(training)
+        experiment.stop.raise_if_requested()
+        progress = training.progress
+        best = {
+            "model": training.best_model,
+            "facts": {
+                "epochs": progress.epoch,
+                "steps": progress.step,
+                "best_epoch": progress.best_epoch,
+                "best_valid_elbo": progress.best_elbo,
+                "stopped": progress.stopped,
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "data": experiment.splits.origin,
+                "seconds": round(progress.seconds, 3),
+            },
+        }
+        checkpoints.save_best(best)
+    results.put_training(best["facts"])
+    model.load_state_dict(best["model"])
+    return model.eval()
+
+
+def make_training(experiment: Experiment, model: nn.Module) -> Training:
+    """Objective, optimisers, batches and everything else that the loop works on."""
+    config, seed = experiment.config["training"], experiment.seed
+    runtime = experiment.config["runtime"]
+    batches = Batches(experiment.splits.train, config["batch_size"], derive_seed(seed, "batches"))
+    objective = build(experiment.config["model"]["objective"], steps_per_epoch=len(batches))
+    objective.to(experiment.device)
+    optimizer = build(config["optimizer"], parameters=model.parameters())
+    own_optimizer = objective.own_optimizer()
+    compiled = runtime["compile"] == "always" or (
+        runtime["compile"] == "auto" and experiment.device.type == "cuda"
+    )
+    step = make_step(model, objective, optimizer, own_optimizer, config["clip_grad_norm"], compiled)
+    metrics = Metrics(experiment.rundir.metrics)
+    tracker: Tracker = build(experiment.config["tracker"], directory=experiment.rundir.path)
+
+    def record_epoch(line: dict[str, Any]) -> None:
+        metrics.append(line)
+        numbers = {f"{s}/{name}": value for s in ("train", "valid") for name, value in line[s].items()}
+        tracker.log(line["step"], numbers)
+
+    return Training(
+        model=model,
+        objective=objective,
+        optimizer=optimizer,
+        own_optimizer=own_optimizer,
+        step=step,
+        batches=batches,
+        validate=lambda: validate(model, experiment.splits.valid, derive_seed(seed, "validate")),
+        num_steps=config["steps"] or config["epochs"] * len(batches),
+        patience=config["patience"],
+        patient_epochs=objective.warmup_steps / len(batches) if config["warmup_is_patient"] else 0,
+        checkpoint_seconds=runtime["checkpoint_seconds"],
+        save=experiment.checkpoints.save,
+        record=record_epoch,
+        stop_requested=experiment.stop.check,
+        show_bar=experiment.show_bar,
+    )
+
+
+def missing(experiment: Experiment, results: Results) -> dict[str, Evaluator]:
+    """The evaluators of the suite whose numbers are not there, failed, or are of an older version."""
+    suite = {name: build(node) for name, node in experiment.config["evaluation"].items()}
+    return {
+        name: evaluator
+        for name, evaluator in suite.items()
+        if not is_done(results.find(name, settings(experiment.config["evaluation"][name])), evaluator.version)
+    }
+
+
+def evaluate(
+    experiment: Experiment, model: nn.Module, todo: Mapping[str, Evaluator], results: Results
+) -> None:
+    """Run what is missing, filing each evaluator's numbers as soon as it has them."""
+    runtime = experiment.config["runtime"]
+    context = Context(
+        model=model,
+        splits=experiment.splits,
+        spec=experiment.dataset.spec,
+        seed=derive_seed(experiment.seed, "evaluate"),
+        directory=experiment.rundir.path,
+        history=Metrics(experiment.rundir.metrics).read(),
+        batch_bytes=runtime["eval_batch_mib"] * 2**20,
+        show_bar=experiment.show_bar,
+        check_stop=experiment.stop.raise_if_requested,
+    )
+    with matmul_precision(runtime["evaluation_matmul_precision"]):
+        for name, evaluator in todo.items():
+            experiment.stop.raise_if_requested()
+            node = experiment.config["evaluation"][name]
+            results.put(run_one(name, evaluator, settings(node), context))
+
+
+def record(experiment: Experiment, results: Results) -> None:
+    """Close the run. Raises RunFailedError where an evaluator of this suite failed."""
+    failed = [entry["name"] for entry in suite_entries(experiment, results) if entry["status"] == "failed"]
+    if failed:
+        reason = f"evaluators failed: {', '.join(failed)}"
+        experiment.rundir.set_status("failed", reason=reason)
+        raise RunFailedError(f"{reason}; tracebacks are in {experiment.rundir.path}/run.log")
+    experiment.rundir.set_status("complete")
+
+
+def report(experiment: Experiment, results: Results) -> Mapping[str, Any]:
+    """Print the main numbers and the directory."""
+    print(summary_table(suite_entries(experiment, results), results.content, experiment.rundir.path))
+    return results.content
+
+
+def suite_entries(experiment: Experiment, results: Results) -> list[Entry]:
+    """The filed entries of this suite, in its order."""
+    found = (
+        results.find(name, settings(node)) for name, node in experiment.config["evaluation"].items()
+    )
+    return [entry for entry in found if entry is not None]
+
+
+def identity(experiment: Experiment) -> dict[str, Any]:
+    """What results.json says about whose numbers it holds."""
+    *_, dataset, model, hash8, seed, version = experiment.rundir.path.parts
+    return {
+        "dataset": dataset,
+        "model": model,
+        "hash": hash8,
+        "seed": experiment.seed,
+        "version": version,
+        "tier": experiment.config["tier"],
+    }
+
+
+def precision_of(experiment: Experiment) -> str:
+    return experiment.config["runtime"]["matmul_precision"]
+

@@ -1,0 +1,185 @@
+"""The training loop. It knows no metric, no objective and no dataset by name."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from vaebench.data.batches import Batches
+from vaebench.objectives.base import Objective
+from vaebench.runner.checkpoint import State
+from vaebench.runner.meter import Meter, NotFiniteError
+from vaebench.runner.step import Step
+from vaebench.seeding import random_state, restore_random_state
+
+log = logging.getLogger(__name__)
+COLLAPSED_KL = 0.1  # nats
+
+Numbers = dict[str, float]
+
+
+@dataclass
+class Progress:
+    """Where a training stands; with the modules' states, all that a resumed one needs."""
+
+    step: int = 0
+    epoch: int = 0
+    """Finished epochs."""
+    batch: int = 0
+    """Finished batches of the current epoch."""
+    best_elbo: float = -float("inf")
+    best_epoch: int = 0
+    impatience: int = 0
+    """Epochs without a better validation ELBO."""
+    seconds: float = 0.0
+    """Training time so far, over all attempts."""
+    stopped: str = ""
+    """Why the training ended, once it has."""
+
+
+@dataclass
+class Training:
+    """What the loop works on and whom it tells. All state that changes is in here, and in `state()`."""
+
+    model: nn.Module
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    own_optimizer: torch.optim.Optimizer | None
+    step: Step
+    batches: Batches
+    validate: Callable[[], Numbers]
+    num_steps: int
+    patience: int | None
+    patient_epochs: float
+    """Epochs at the start that do not count towards the patience."""
+    checkpoint_seconds: float
+    save: Callable[[int, State], None]
+    record: Callable[[dict[str, Any]], None]
+    stop_requested: Callable[[], bool]
+    show_bar: bool
+    progress: Progress = field(default_factory=Progress)
+    best_model: State = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        device = self.batches.device
+        self.meter = Meter(device)
+        self.finished_steps = torch.zeros((), dtype=torch.int64, device=device)
+
+    def state(self) -> State:
+        """Everything that decides what comes next, as tensors and plain values."""
+        return {
+            "progress": asdict(self.progress),
+            "model": self.model.state_dict(),
+            "best_model": self.best_model,
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "own_optimizer": self.own_optimizer.state_dict() if self.own_optimizer else None,
+            "meter": self.meter.state_dict(),
+            "random": random_state(),
+        }
+
+    def load_state(self, state: State) -> None:
+        self.progress = Progress(**state["progress"])
+        self.model.load_state_dict(state["model"])
+        self.best_model = state["best_model"]
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.own_optimizer:
+            self.own_optimizer.load_state_dict(state["own_optimizer"])
+        self.meter.load_state_dict(state["meter"])
+        self.finished_steps.fill_(self.progress.step)
+        restore_random_state(state["random"])
+
+
+def fit(training: Training) -> None:
+    """Train to the end, to the end of patience, or to a requested stop; the caller looks at `progress`.
+
+    Raises NotFiniteError with the first step at which something was not finite.
+    """
+    progress, saved_at = training.progress, time.monotonic()
+    label = {"initial": progress.step, "total": training.num_steps, "disable": not training.show_bar}
+    with tqdm(desc="training", unit="step", dynamic_ncols=True, **label) as bar:  # type: ignore[call-overload]
+        while not progress.stopped:
+            started = time.monotonic()
+            training.model.train()
+            while progress.batch < len(training.batches) and progress.step < training.num_steps:
+                x = training.batches(progress.epoch, progress.batch)
+                training.finished_steps.fill_(progress.step)
+                training.meter.add(training.step(x, training.finished_steps), len(x), training.finished_steps)
+                progress.step += 1
+                progress.batch += 1
+                bar.update()
+                stop = training.stop_requested()
+                if stop or time.monotonic() - saved_at > training.checkpoint_seconds:
+                    progress.seconds += time.monotonic() - started
+                    training.save(progress.step, training.state())
+                    started = saved_at = time.monotonic()
+                if stop:
+                    return
+            line = finish_epoch(training, started)
+            bar.set_postfix_str(summary(line["valid"]))
+            log.log(logging.DEBUG if training.show_bar else logging.INFO, "%s", one_line(line, training))
+    training.save(progress.step, training.state())
+
+
+def finish_epoch(training: Training, started: float) -> dict[str, Any]:
+    """Validate, keep the best weights, decide whether to go on, and record the epoch's line."""
+    progress = training.progress
+    train = training.meter.read()
+    valid = training.validate()
+    if not abs(valid["elbo"]) < float("inf"):
+        raise NotFiniteError(f"The validation ELBO was not finite after step {progress.step}.")
+    progress.epoch += 1
+    progress.batch = 0
+    if valid["elbo"] > progress.best_elbo:
+        progress.best_elbo, progress.best_epoch, progress.impatience = valid["elbo"], progress.epoch, 0
+        training.best_model = copy.deepcopy(training.model.state_dict())
+    elif progress.epoch > training.patient_epochs:
+        progress.impatience += 1
+    if progress.step >= training.num_steps:
+        progress.stopped = "all steps done"
+    elif training.patience is not None and progress.impatience >= training.patience:
+        progress.stopped = f"no better validation ELBO for {training.patience} epochs"
+    training.meter.reset()
+    warn_of_collapse(valid, progress)
+    progress.seconds += time.monotonic() - started
+    line = {
+        "epoch": progress.epoch,
+        "step": progress.step,
+        "train": train,
+        "valid": valid,
+        "seconds": round(progress.seconds, 3),
+    }
+    training.record(line)
+    return line
+
+
+def warn_of_collapse(valid: Numbers, progress: Progress) -> None:
+    """Say so when the code has stopped to depend on the data, at the epochs 1, 2, 4, 8, ..."""
+    collapsed = valid["kl"] < COLLAPSED_KL or valid["active_units"] == 0
+    if collapsed and progress.epoch & (progress.epoch - 1) == 0:
+        log.warning(
+            "epoch %d: the code hardly depends on the data (KL %.3f nats, %d active units): collapse?",
+            progress.epoch, valid["kl"], valid["active_units"],
+        )  # fmt: skip
+
+
+def summary(valid: Numbers) -> str:
+    return f"ELBO {valid['elbo']:.2f}, KL {valid['kl']:.2f}, active {valid['active_units']}"
+
+
+def one_line(line: dict[str, Any], training: Training) -> str:
+    progress = training.progress
+    left = progress.seconds / max(progress.step, 1) * (training.num_steps - progress.step)
+    return (
+        f"epoch {line['epoch']} step {line['step']}/{training.num_steps} loss {line['train']['loss']:.3f} "
+        f"valid {summary(line['valid'])} left {left:.0f}s"
+    )

@@ -1,0 +1,90 @@
+"""metrics.jsonl, a line an epoch, and results.json, an entry an evaluator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vaebench.atomic import read_json, write_json, write_text
+from vaebench.config.errors import ConfigError
+
+SCHEMA_VERSION = 1
+
+
+class Metrics:
+    """One JSON line per finished epoch, flushed as it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rewind(self, epochs: int) -> None:
+        """Keep the first `epochs` epochs: what a resumed training will do again is not recorded twice."""
+        kept = [line for line in self.read() if line["epoch"] <= epochs]
+        if kept or self.path.exists():
+            write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """Every whole line; a last one that a kill cut short is left out."""
+        if not self.path.exists():
+            return []
+        lines = []
+        for text in self.path.read_text().splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                break
+        return lines
+
+
+class Results:
+    """results.json: what was measured, by which evaluator, in which version, with which settings.
+
+    An entry is found by name and settings, so a quick look never overwrites an expensive measurement;
+    a newer version of the same evaluator replaces the older one's numbers.
+    """
+
+    def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
+        self.path = path
+        stored = read_json(path)
+        if stored is not None and stored.get("schema_version") != SCHEMA_VERSION:
+            raise ConfigError(
+                f"{path} has schema version {stored.get('schema_version')}, this vaebench writes "
+                f"{SCHEMA_VERSION}; use fresh=true for a new version of the run."
+            )
+        self.content: dict[str, Any] = stored or {
+            "schema_version": SCHEMA_VERSION, "run": dict(run), "training": {}, "evaluations": []
+        }  # fmt: skip
+
+    def find(self, name: str, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+        wanted = _plain(settings)
+        for entry in self.content["evaluations"]:
+            if entry["name"] == name and entry["settings"] == wanted:
+                return entry
+        return None
+
+    def put(self, entry: Mapping[str, Any]) -> None:
+        """File an entry in place of the one with its name and settings."""
+        entry = _plain(entry)
+        others = [
+            other
+            for other in self.content["evaluations"]
+            if (other["name"], other["settings"]) != (entry["name"], entry["settings"])
+        ]
+        key = lambda entry: (entry["name"], json.dumps(entry["settings"], sort_keys=True))  # noqa: E731
+        self.content["evaluations"] = sorted([*others, entry], key=key)
+        write_json(self.path, self.content)
+
+    def put_training(self, facts: Mapping[str, Any]) -> None:
+        self.content["training"] = _plain(facts)
+        write_json(self.path, self.content)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back: tuples are lists."""
+    return json.loads(json.dumps(value))

@@ -1,0 +1,50 @@
+"""One optimiser step, eager or compiled: nothing in it waits for the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from vaebench.objectives.base import Loss, Objective
+
+Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
+"""(batch, number of finished steps) -> the scalars to log."""
+
+
+def make_step(
+    model: nn.Module,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    own_optimizer: torch.optim.Optimizer | None,
+    clip_grad_norm: float | None,
+    compiled: bool,
+) -> Step:
+    """The step of a training; `compiled` fuses its forward and backward pass (on CUDA, in a graph)."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def evaluate(x: Tensor, step: Tensor) -> Loss:
+        return objective(model.terms(x, objective.num_samples), step, model)
+
+    if compiled:
+        mode = "reduce-overhead" if next(model.parameters()).is_cuda else "default"
+        evaluate = torch.compile(evaluate, mode=mode, dynamic=False)
+
+    def step(x: Tensor, finished: Tensor) -> dict[str, Tensor]:
+        if compiled:
+            torch.compiler.cudagraph_mark_step_begin()
+        loss = evaluate(x, finished)
+        optimizer.zero_grad(set_to_none=True)
+        loss.total.backward(retain_graph=loss.own is not None)
+        logged = {"loss": loss.total, **loss.parts}
+        if clip_grad_norm is not None:
+            logged["grad_norm"] = nn.utils.clip_grad_norm_(parameters, clip_grad_norm, foreach=True)
+        optimizer.step()
+        if loss.own is not None and own_optimizer is not None:
+            own_optimizer.zero_grad(set_to_none=True)
+            loss.own.backward(inputs=list(objective.parameters()))
+            own_optimizer.step()
+        return logged
+
+    return step

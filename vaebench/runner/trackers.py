@@ -1,0 +1,48 @@
+"""Where else the numbers of an epoch go; metrics.jsonl has them in any case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from vaebench.config.errors import ConfigError
+
+
+class Tracker(Protocol):
+    """Constructed with the run directory; its options are keyword-only."""
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class NoTracker:
+    def __init__(self, directory: Path) -> None:
+        pass
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class TensorBoard:
+    """Event files in `<run>/tensorboard`; a resumed run writes its own file from the step it resumes at."""
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ConfigError(
+                "tracker=tensorboard needs an extra: pip install 'vaebench[tensorboard]'"
+            ) from error
+        self.writer: Any = SummaryWriter(str(directory / "tensorboard"))
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        for name, value in numbers.items():
+            self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self.writer.close()

@@ -1,0 +1,53 @@
+"""The one entry point: `python -m vaebench.train dataset=mnist model=vae ...`; imports torch only to run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import hydra
+
+from vaebench.config.explain import explain, is_mistake
+from vaebench.config.paths import conf_dir
+from vaebench.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+@hydra.main(config_path=conf_dir(), config_name="train", version_base="1.3")
+def job(cfg: DictConfig) -> None:
+    """One run; in a sweep, one of its jobs. Hydra shows only the first job's error, so each says its own."""
+    screen = logging.StreamHandler()
+    screen.setLevel(logging.INFO)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[screen])
+    logging.getLogger("vaebench").setLevel(logging.DEBUG)  # run.log has it all
+    from vaebench.runner.experiment import run
+
+    try:
+        run(cfg)
+    except Exception as error:
+        print(error if isinstance(error, UserError) else traceback.format_exc(), file=sys.stderr)
+        error.was_shown = True  # type: ignore[attr-defined]
+        raise
+
+
+def main() -> None:
+    """Run Hydra; a mistake of the user ends in one clear message, anything else in its traceback."""
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's exceptions come to us instead of to the screen
+    try:
+        job()
+    except Exception as error:
+        if getattr(error, "was_shown", False):
+            sys.exit(1)
+        if wants_traceback or not is_mistake(error):
+            raise
+        sys.exit(explain(error))
+
+
+if __name__ == "__main__":
+    main()
