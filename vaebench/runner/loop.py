@@ -72,6 +72,12 @@ class Training:
         device = self.batches.device
         self.meter = Meter(device)
         self.finished_steps = torch.zeros((), dtype=torch.int64, device=device)
+        self.saved_at = self.clocked_at = time.monotonic()
+
+    def clock(self) -> float:
+        """Seconds since the last call."""
+        before, self.clocked_at = self.clocked_at, time.monotonic()
+        return self.clocked_at - before
 
     def state(self) -> State:
         """Everything that decides what comes next, as tensors and plain values."""
@@ -104,33 +110,45 @@ def fit(training: Training) -> None:
 
     Raises NotFiniteError with the first step at which something was not finite.
     """
-    progress, saved_at = training.progress, time.monotonic()
+    progress = training.progress
     label = {"initial": progress.step, "total": training.num_steps, "disable": not training.show_bar}
     with tqdm(desc="training", unit="step", dynamic_ncols=True, **label) as bar:  # type: ignore[call-overload]
         while not progress.stopped:
-            started = time.monotonic()
-            training.model.train()
-            while progress.batch < len(training.batches) and progress.step < training.num_steps:
-                x = training.batches(progress.epoch, progress.batch)
-                training.finished_steps.fill_(progress.step)
-                training.meter.add(training.step(x, training.finished_steps), len(x), training.finished_steps)
-                progress.step += 1
-                progress.batch += 1
-                bar.update()
-                stop = training.stop_requested()
-                if stop or time.monotonic() - saved_at > training.checkpoint_seconds:
-                    progress.seconds += time.monotonic() - started
-                    training.save(progress.step, training.state())
-                    started = saved_at = time.monotonic()
-                if stop:
-                    return
-            line = finish_epoch(training, started)
+            run_epoch(training, bar)
+            if training.stop_requested():
+                return
+            line = finish_epoch(training)
             bar.set_postfix_str(summary(line["valid"]))
             log.log(logging.DEBUG if training.show_bar else logging.INFO, "%s", one_line(line, training))
-    training.save(progress.step, training.state())
+    save(training)
 
 
-def finish_epoch(training: Training, started: float) -> dict[str, Any]:
+def run_epoch(training: Training, bar: tqdm[Any]) -> None:
+    """What is left of the current epoch; checkpoints on its way, and ends early on a requested stop."""
+    progress = training.progress
+    training.model.train()
+    while progress.batch < len(training.batches) and progress.step < training.num_steps:
+        x = training.batches(progress.epoch, progress.batch)
+        training.finished_steps.fill_(progress.step)
+        training.meter.add(training.step(x, training.finished_steps), len(x), training.finished_steps)
+        progress.step += 1
+        progress.batch += 1
+        bar.update()
+        stop = training.stop_requested()
+        if stop or time.monotonic() - training.saved_at > training.checkpoint_seconds:
+            save(training)
+        if stop:
+            return
+
+
+def save(training: Training) -> None:
+    """A checkpoint of now; the time it takes does not count as training."""
+    training.progress.seconds += training.clock()
+    training.save(training.progress.step, training.state())
+    training.saved_at = training.clocked_at = time.monotonic()
+
+
+def finish_epoch(training: Training) -> dict[str, Any]:
     """Validate, keep the best weights, decide whether to go on, and record the epoch's line."""
     progress = training.progress
     train = training.meter.read()
@@ -150,7 +168,7 @@ def finish_epoch(training: Training, started: float) -> dict[str, Any]:
         progress.stopped = f"no better validation ELBO for {training.patience} epochs"
     training.meter.reset()
     warn_of_collapse(valid, progress)
-    progress.seconds += time.monotonic() - started
+    progress.seconds += training.clock()
     line = {
         "epoch": progress.epoch,
         "step": progress.step,

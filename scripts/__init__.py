@@ -1,0 +1,1 @@
+"""Thin programs around the package; run them as `python -m scripts.<name>`."""
