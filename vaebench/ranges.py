@@ -1,4 +1,4 @@
-"""Value ranges that constructors state in their signatures, and that `config.check` enforces before data load."""
+"""Value ranges that constructors state in their signatures and `config.check` enforces."""
 
 from typing import Annotated
 

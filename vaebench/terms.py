@@ -7,7 +7,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from vaebench.distributions import Distribution, kl_divergence
+from vaebench.distributions import Distribution, Posterior, kl_divergence
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Terms:
     """log p(x|z), summed over the dimensions of x, `[S, B]`."""
     z: Tensor
     """Draws from q(z|x), `[S, B, D]`."""
-    q: Distribution
+    q: Posterior
     """The posterior q(z|x)."""
     p: Distribution
     """The prior p(z)."""

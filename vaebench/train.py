@@ -39,6 +39,8 @@ def main() -> None:
     """Run Hydra; a mistake of the user ends in one clear message, anything else in its traceback."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's exceptions come to us instead of to the screen
+    # argparse wants the overrides on one side of a flag, and people write `dataset=mnist -m seed=0,1`.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     try:
         job()
     except Exception as error:

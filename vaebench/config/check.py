@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 from collections.abc import Mapping
-from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import safe_load
 
-from vaebench.config.errors import ConfigError, did_you_mean, one_message
+from vaebench.config.errors import ConfigError, did_you_mean
 from vaebench.config.schema import Config, Node
+from vaebench.config.values import A_COMPONENT, A_SUITE, as_annotated, wrong
 
 Options = dict[str, tuple[Any, bool]]
 """Option name -> (annotation, whether it must be given)."""
@@ -33,14 +32,14 @@ FILED_WITH: dict[str, Options] = {"model": {"objective": (Node, True)}}
 def checked(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain values of the right types. Raises ConfigError with every problem found."""
     try:
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
+        what = "missing; it needs a value" if isinstance(error, MissingMandatoryValue) else str(error)
+        raise ConfigError(f"{error.full_key}: {what.splitlines()[0]}") from error
     problems: list[str] = []
-    assert isinstance(plain, dict)
     values = _check_mapping(plain, _fields(Config), "", problems)
     if problems:
-        raise one_message(problems)
+        raise ConfigError(*problems)
     return values
 
 
@@ -62,7 +61,7 @@ def check_fit(config: Mapping[str, Any], spec: Any, conf: Path) -> None:
                 f"use evaluation=likelihood or evaluation=collapse."
             )
     if problems:
-        raise one_message(problems)
+        raise ConfigError(*problems)
 
 
 def settings(node: Mapping[str, Any]) -> Node:
@@ -70,10 +69,15 @@ def settings(node: Mapping[str, Any]) -> Node:
     return {key: value for key, value in node.items() if key != "_target_"}
 
 
-def _check_mapping(values: Mapping[str, Any], options: Options, path: str, problems: list[str]) -> dict[str, Any]:
+def _check_mapping(
+    values: Mapping[str, Any], options: Options, path: str, problems: list[str]
+) -> dict[str, Any]:
     """`values` with every value checked against `options`; what is wrong is appended to `problems`."""
-    for key in values.keys() - options.keys():
-        problems.append(f"{_join(path, key)}: no such key{did_you_mean(str(key), options)}")
+    for key in values:
+        if key == "experiment" and not path:
+            problems.append("experiment: its file needs `# @package _global_` as the first line")
+        elif key not in options:
+            problems.append(f"{_join(path, key)}: no such key{did_you_mean(str(key), options)}")
     for key, (_, required) in options.items():
         if required and key not in values:
             problems.append(f"{_join(path, key)}: missing; it needs a value")
@@ -88,36 +92,46 @@ def _check_value(value: Any, annotation: Any, path: str, problems: list[str]) ->
     if dataclasses.is_dataclass(annotation):
         if isinstance(value, Mapping):
             return _check_mapping(value, _fields(annotation), path, problems)
-        problems.append(f"{path} = {value!r}: expected a group of settings")
-        return value
-    if isinstance(value, Mapping) and "_target_" in value:
+        problems.append(wrong(path, value, "expected a group of settings"))
+    elif annotation == dict[str, Node]:
+        if isinstance(value, Mapping):
+            return {key: _check_value(node, Node, _join(path, key), problems) for key, node in value.items()}
+        problems.append(wrong(path, value, A_SUITE))
+    elif isinstance(value, Mapping) and "_target_" in value:
         return _check_node(value, path, problems)
-    if annotation == dict[str, Node]:
-        return {
-            key: _check_value(node, Node, _join(path, key), problems) for key, node in (value or {}).items()
-        }
-    if annotation in (Node, Node | None):
-        if value is not None or annotation == Node:
-            problems.append(f"{path} = {value!r}: expected a component, a mapping with a _target_")
-        return value
-    try:
-        return _adapter(annotation).validate_python(value)
-    except ValidationError as error:
-        problems.append(f"{path} = {value!r}: {_explain(error, value)}")
-    except TypeError:  # an annotation that is no type of values: a part, which must be a node
-        problems.append(f"{path} = {value!r}: expected a component, a mapping with a _target_")
+    elif annotation == Node:
+        problems.append(wrong(path, value, A_COMPONENT))
+    else:
+        try:
+            return as_annotated(value, annotation)
+        except ValueError as error:
+            problems.append(wrong(path, value, str(error)))
     return value
 
 
 def _check_node(node: Mapping[str, Any], path: str, problems: list[str]) -> Node:
-    target = node["_target_"]
     try:
-        callable_ = get_object(target)
-    except Exception as error:  # whatever an import may raise
-        problems.append(f"{path}._target_ = {target!r}: cannot be imported ({error})")
+        callable_ = _located(node["_target_"])
+    except ValueError as error:
+        problems.append(f"{path}._target_ = {node['_target_']!r}: {error}")
         return dict(node)
     options = options_of(callable_) | FILED_WITH.get(path, {})
-    return {"_target_": target} | _check_mapping(settings(node), options, path, problems)
+    return {"_target_": node["_target_"]} | _check_mapping(settings(node), options, path, problems)
+
+
+def _located(target: Any) -> Any:
+    """The class or function that a `_target_` names. Raises ValueError with the nearest that is there."""
+    module_name, _, name = str(target).rpartition(".")
+    try:
+        module = import_module(module_name)
+    except Exception as error:  # whatever an import may raise
+        raise ValueError(f"cannot be imported ({error})") from error
+    if not hasattr(module, name):
+        there = [
+            key for key, value in vars(module).items() if callable(value) and value.__module__ == module_name
+        ]
+        raise ValueError(f"{module_name} has no '{name}'{did_you_mean(name, there)}")
+    return getattr(module, name)
 
 
 def options_of(callable_: Any) -> Options:
@@ -131,24 +145,8 @@ def options_of(callable_: Any) -> Options:
     }
 
 
-def _fields(dataclass: type) -> Options:
+def _fields(dataclass: Any) -> Options:
     return {name: (hint, True) for name, hint in get_type_hints(dataclass, include_extras=True).items()}
-
-
-@cache
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
-
-
-def _explain(error: ValidationError, value: Any) -> str:
-    """What was expected, in one line, with the nearest legal word where words are expected."""
-    # Of a union, the alternative `null` is not what was meant.
-    details = [d for d in error.errors() if d["type"] != "none_required"] or error.errors()
-    text = re.sub(r"^Input should be", "expected", details[0]["msg"])
-    if details[0]["type"] == "literal_error":
-        words = re.findall(r"'([^']+)'", details[0]["ctx"]["expected"])
-        text = f"expected one of {', '.join(words)}" + did_you_mean(str(value), words).split(" (")[0]
-    return text
 
 
 def _fits(path: Path, kind: str) -> bool:

@@ -7,21 +7,28 @@ from collections.abc import Iterable
 
 from vaebench.errors import UserError
 
+MOST_CHOICES = 20  # more than these say nothing any more
+CALLED_HERE = {"gpu": "cuda"}  # by the letters, gpu is nearer to cpu
+
 
 class ConfigError(UserError):
-    """A mistake in the configuration."""
+    """One mistake in the configuration, or all at once, so that nobody has to meet them one by one."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return self.problems[0]
+        return "\n".join([f"{len(self.problems)} problems:", *(f"  {problem}" for problem in self.problems)])
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """`; did you mean 'depth'? (choices: activation, depth, width)`, as far as that can be said."""
     known = sorted(choices)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if not known:
+        return "; there are none to choose from"
+    near = difflib.get_close_matches(CALLED_HERE.get(word, word), known, n=1, cutoff=0.6)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"{hint} (choices: {', '.join(known)})" if len(known) <= 20 else hint
-
-
-def one_message(problems: list[str]) -> ConfigError:
-    """All problems at once, so that nobody has to meet them one by one."""
-    if len(problems) == 1:
-        return ConfigError(problems[0])
-    return ConfigError("\n".join([f"{len(problems)} problems:", *(f"  {problem}" for problem in problems)]))
+    return f"{hint} (choices: {', '.join(known)})" if len(known) <= MOST_CHOICES else hint

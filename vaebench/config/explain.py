@@ -5,67 +5,131 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
-from vaebench.config.errors import did_you_mean
-from vaebench.config.paths import conf_dir
+from vaebench.config.commandline import CommandLine
+from vaebench.config.errors import ConfigError, did_you_mean
 from vaebench.errors import UserError
+
+NULL_GROUP = "Config group override must be a string or a list"
+"""What Hydra says, in a ValueError, to `model=null`."""
+
+NOT_THERE = re.compile(r"(?:Could not (?:override|delete|delete from config\.)|but config group) '([^'@]+)'")
 
 
 def is_mistake(error: BaseException) -> bool:
     """Whether the person at the keyboard, rather than the code, can put it right."""
-    return isinstance(error, (UserError, HydraException, OmegaConfBaseException))
+    if isinstance(error, OSError):  # not those of a library that cannot be loaded, which name no file
+        return error.filename is not None or isinstance(error, HydraException)
+    return isinstance(error, (UserError, HydraException, OmegaConfBaseException, MarkedYAMLError)) or (
+        isinstance(error, ValueError) and NULL_GROUP in str(error)
+    )
 
 
 def explain(error: BaseException) -> str:
-    """One message for the screen."""
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, name = (error.missing_cfg_file or "").rpartition("/")
-        key = f"{group} = {name!r}" if group else repr(name)
-        return f"{key}: no such option{did_you_mean(name, error.options)}"
-    message = str(error).strip()
-    if match := re.search(r"Could not override '([^'@]+)'", message):
-        return f"{match[1]}: no such key{did_you_mean(match[1], _near(match[1]))}"
-    if match := re.match(r"In '([^']+)': .*?Key '([^']+)' is not in struct", message, re.DOTALL):
-        return f"{match[2]} in {match[1]}.yaml: no such key{did_you_mean(match[2], _legal())}"
-    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
-        message += f"\n{error.__cause__}"
-    return message
-
-
-def _near(key: str) -> Iterable[str]:
-    """The legal keys beside `key`: of the same parent where that exists, otherwise all of them."""
-    parent = key.rpartition(".")[0]
-    siblings = [other for other in _legal() if parent and other.rpartition(".")[0] == parent]
-    return siblings or _legal()
-
-
-def _legal() -> list[str]:
-    """Every key and every group of the base config, under the group choices of this command line if it has any."""
-    root = Path(conf_dir())
-    groups = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_dir()]
-    choices = [word for word in sys.argv[1:] if word.split("=")[0] in groups and "," not in word]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(conf_dir(), version_base="1.3"):
+    """One message for the screen: this mistake, and those of the command line that Hydra did not get to."""
+    line = CommandLine.of(sys.argv[1:])
+    problems: list[str] = []
+    while True:
+        problem, culprit = _diagnosis(error, line)
+        problems.append(problem)
+        rest = line.without(culprit)
+        if rest == line:  # it is in a file, so that nothing behind it can be seen
+            break
+        # Without the option that was meant, its keys would look misspelt.
+        line = rest.choices() if culprit in line.groups else rest
         try:
-            cfg = compose("train", overrides=choices)
-        except Exception:  # the choices may be part of the mistake
-            cfg = compose("train")
-    plain = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(plain, Mapping)
-    return sorted({*_keys(plain), *groups})
+            from vaebench.config.check import checked  # here, since it imports torch with the components
+
+            checked(line.composed())
+        except ConfigError as more:
+            problems += more.problems
+        except Exception as another:
+            if is_mistake(another):
+                error = another
+                continue
+        break
+    return str(ConfigError(*problems))
 
 
-def _keys(value: Mapping[Any, Any], path: str = "") -> Iterable[str]:
+def _diagnosis(error: BaseException, line: CommandLine) -> tuple[str, str]:
+    """What is wrong, and the key or group on the command line that is to blame, or ''."""
+    message = str(error).strip()
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if group.startswith("experiment/"):  # its files lie in folders, and are named with them
+            group, name = "experiment", str(error.missing_cfg_file).removeprefix("experiment/")
+        options = line.options(group) or error.options
+        return (
+            f"{group} = {name!r}: no such option{did_you_mean(name, options)}{_where(error, group, line)}",
+            group,
+        )
+    if NULL_GROUP in message:
+        culprit = next(
+            choice for choice in line.choices().overrides if not isinstance(choice.value(), (str, list))
+        )
+        group, name = culprit.key_or_group, culprit.get_value_element_as_str()
+        return f"{group} = {name}: no such option{did_you_mean(name, line.options(group))}", group
+    if match := NOT_THERE.search(message):
+        return _no_such_key(match[1], line) + _where(error, match[1], line), match[1]
+    if match := re.match(r"(\S+) appears more than once in the final defaults list", message):
+        return f"{match[1]}: chosen twice; `{match[1]}=...`, without a +, replaces the default option", ""
+    if isinstance(error, OverrideParseException):
+        reason = message.splitlines()[1].split(" expecting ")[0]
+        return f"{error.override}: expected key=value ({reason})", ""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem_mark.name}, line {error.problem_mark.line + 1}: {error.problem}", ""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; paths.outputs=... names a folder that can be written", ""
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        message += f"\n{error.__cause__}"
+    return message, ""
+
+
+def _where(error: BaseException, key: str, line: CommandLine) -> str:
+    """The file that the mistake is in, unless it is on the command line."""
+    file = re.match(r"In '(?!train'|hydra/)([^']+)': ", str(error).strip())
+    return f" (in {file[1]}.yaml)" if file and line.without(key) == line else ""
+
+
+def _no_such_key(key: str, line: CommandLine) -> str:
+    """Names the first part of `key` that is not there, and what is there instead."""
+    if key.startswith("hydra"):
+        return f"{key}: no such key; `vaebench --cfg hydra` shows Hydra's own"
+    if "/" in key:
+        return f"{key}: no such group{did_you_mean(key, line.groups)}"
+    try:
+        config = line.choices().composed()
+    except Exception:  # the choices may be part of the mistake
+        config = CommandLine.of([]).composed()
+    everything = OmegaConf.to_container(config, resolve=False)
+    here: Any = everything
+    path: list[str] = []
+    for part in key.split("."):
+        path.append(part)
+        if not isinstance(here, Mapping) or part not in here:
+            break
+        here = here[part]
+    wrong = f"{'.'.join(path)}: no such key"
+    if not isinstance(here, Mapping):
+        return f"{wrong}; {'.'.join(path[:-1])} has no keys"
+    elsewhere = [
+        other for other in (*line.groups, *_leaves(everything)) if re.split("[./]", other)[-1] == path[-1]
+    ]
+    if elsewhere:
+        return f"{wrong}; did you mean {' or '.join(repr(other) for other in elsewhere[:3])}?"
+    siblings = {*here} - {"_target_"} | ({"experiment"} if here is everything else set())
+    return wrong + did_you_mean(path[-1], siblings)
+
+
+def _leaves(value: Any, path: str = "") -> Iterable[str]:
+    if not isinstance(value, Mapping):
+        yield path
+        return
     for key, inner in value.items():
-        name = f"{path}.{key}" if path else str(key)
-        yield name
-        if isinstance(inner, Mapping):
-            yield from _keys(inner, name)
+        yield from _leaves(inner, f"{path}.{key}" if path else str(key))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 NOT_SCIENCE = frozenset({"runtime", "tracker", "evaluation", "paths", "seed", "fresh", "data_root"})
-"""Keys that say where, how fast and how measured, but not what was trained. The seed has a folder of its own."""
+"""Keys that say where, how fast and how measured, but not what was trained; the seed has its own folder."""
 
 
 def scientific(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,11 +29,11 @@ def run_name(config: Mapping[str, Any]) -> str:
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """`key: ours, not theirs` for every leaf in which two scientific configs differ."""
+    """`key: ours here, theirs there` for every leaf in which two scientific configs differ."""
     left, right = (dict(_leaves(scientific(config))) for config in (ours, theirs))
-    missing = "(absent)"
+    missing = "nothing"
     return [
-        f"{key}: {left.get(key, missing)}, not {right.get(key, missing)}"
+        f"{key}: {left.get(key, missing)} here, {right.get(key, missing)} there"
         for key in sorted(left.keys() | right.keys())
         if left.get(key, missing) != right.get(key, missing)
     ]

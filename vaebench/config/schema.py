@@ -22,6 +22,7 @@ class Training:
     """Where given, the duration in optimiser steps; `epochs` is then not read."""
     batch_size: Count
     optimizer: Node
+    schedule: Node
     clip_grad_norm: Positive | None
     """Gradients are scaled down to this norm; null leaves them."""
     patience: Count | None
@@ -67,7 +68,7 @@ class Config:
     training: Training
     evaluation: dict[str, Node]
     runtime: Runtime
-    tracker: Node | None
+    tracker: Node
     tier: Literal["full", "reduced", "smoke"]
     seed: Annotated[int, Interval(ge=0, lt=2**32)]
     fresh: bool

@@ -1,1 +1,1 @@
-"""Datasets: each a class with a `spec`, known before anything is read, and a `load()` that returns its splits."""
+"""Datasets: each a class with a `spec`, known before anything is read, and a `load()`."""

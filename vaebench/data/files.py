@@ -50,5 +50,10 @@ def download(what: str, fetch: Callable[[], object], instructions: str) -> None:
     """Run `fetch`; where there is no network, say which file goes where instead."""
     try:
         fetch()
-    except (OSError, RuntimeError) as error:  # urllib's URLError is an OSError; torchvision raises RuntimeError
-        raise DataError(f"{what} is not here and could not be downloaded ({error}).\n{instructions}") from error
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # urllib's URLError is an OSError; torchvision raises RuntimeError
+        raise DataError(
+            f"{what} is not here and could not be downloaded ({error}).\n{instructions}"
+        ) from error

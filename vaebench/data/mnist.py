@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -51,20 +51,21 @@ class MNIST:
     def load(self) -> Splits:
         (x, y), (test_x, test_y) = read_mnist(self.paths)
         train, valid = (x[:NUM_TRAIN], y[:NUM_TRAIN]), (x[NUM_TRAIN:], y[NUM_TRAIN:])
-        origin = {"source": "MNIST, the official files", "test_hash": content_hash(test_x)}
+        origin: dict[str, Any] = {"source": "MNIST, the official files", "test_hash": content_hash(test_x)}
         if self.binarisation == "none":
-            return Splits(
-                *(Split(x, y, scale=GREY) for x, y in (train, valid, (test_x, test_y))), origin=origin
-            )
+            grey = [Split(x, y, scale=GREY) for x, y in (train, valid, (test_x, test_y))]
+            return Splits(grey[0], grey[1], grey[2], origin)
         seed = self.binarisation_seed
         # A seed of its own for each split: the same uniform numbers would tie their noise together.
-        held_out = [Split(binarise_once(x, GREY, seed + i), y) for i, (x, y) in enumerate([valid, (test_x, test_y)])]
+        held_out = [
+            Split(binarise_once(x, GREY, seed + i), y) for i, (x, y) in enumerate([valid, (test_x, test_y)])
+        ]
         if self.binarisation == "static":
             first = Split(binarise_once(train[0], GREY, seed + 2), train[1])
         else:
             first = Split(*train, scale=GREY, stochastic=True)
         origin |= {"binarisation_seed": seed, "test_hash": content_hash(held_out[1].x)}
-        return Splits(first, *held_out, origin=origin)
+        return Splits(first, held_out[0], held_out[1], origin)
 
 
 class MNISTStatic:
@@ -77,7 +78,9 @@ class MNISTStatic:
 
     FILES = tuple(f"binarized_mnist_{split}.amat" for split in ("train", "valid", "test"))
 
-    def __init__(self, paths: DataPaths, *, name: str, fallback_name: str, binarisation_seed: Natural) -> None:
+    def __init__(
+        self, paths: DataPaths, *, name: str, fallback_name: str, binarisation_seed: Natural
+    ) -> None:
         self.paths = paths
         folders = ("", "binarized_mnist/", "MNIST/")
         found = [find(paths.root, [folder + file for folder in folders]) for file in self.FILES]
@@ -105,10 +108,9 @@ class MNISTStatic:
             for binary, grey in zip(images, (x[:NUM_TRAIN], x[NUM_TRAIN:], test_x), strict=True):
                 _check_same_order(binary, grey)
             labels = [y[:NUM_TRAIN], y[NUM_TRAIN:], test_y]
-        return Splits(
-            *(Split(x, y) for x, y in zip(images, labels, strict=True)),
-            origin={"source": "Larochelle & Murray (2011)", "test_hash": content_hash(images[2])},
-        )
+        train, valid, test = (Split(x, y) for x, y in zip(images, labels, strict=True))
+        origin = {"source": "Larochelle & Murray (2011)", "test_hash": content_hash(test.x)}
+        return Splits(train, valid, test, origin)
 
 
 def mnist_folder(paths: DataPaths) -> Path | None:
@@ -148,7 +150,7 @@ def read_mnist(paths: DataPaths) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, T
 
 
 def read_amat(path: Path) -> Tensor:
-    """One file of the fixed binarisation: a line of 784 zeros and ones per image, as uint8 `[N, 1, 28, 28]`."""
+    """A file of the fixed binarisation, a line of 784 zeros and ones per image; uint8 `[N, 1, 28, 28]`."""
     digits = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     digits = digits[(digits == ord("0")) | (digits == ord("1"))] - ord("0")
     if len(digits) == 0 or len(digits) % 784:
@@ -158,7 +160,11 @@ def read_amat(path: Path) -> Tensor:
 
 def _check_same_order(binary: Tensor, grey: Tensor) -> None:
     """A drawn one needs ink, a drawn zero needs paper: no image may contradict the grey one at its place."""
-    if len(binary) != len(grey) or ((binary == 1) & (grey == 0)).any() or ((binary == 0) & (grey == 255)).any():
+    if (
+        len(binary) != len(grey)
+        or ((binary == 1) & (grey == 0)).any()
+        or ((binary == 0) & (grey == 255)).any()
+    ):
         raise DataError(
             "The binarised MNIST files do not match the official images in order or number, so their labels "
             "are unknown. Use the original binarized_mnist_*.amat files, or dataset=mnist."

@@ -10,13 +10,14 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from vaebench.atomic import write_bytes
 from vaebench.data.batches import in_order
 from vaebench.data.spec import DataSpec, Split, SplitName, Splits
 from vaebench.distributions import Distribution, Posterior
+from vaebench.model import Model
 from vaebench.seeding import derive_seed
 
 ENCODE_BATCH = 1000
@@ -56,7 +57,7 @@ class Evaluator(Protocol):
 class Context:
     """What evaluators share: the trained model, the data, and one encoding of each split."""
 
-    model: nn.Module
+    model: Model
     splits: Splits
     spec: DataSpec
     seed: int

@@ -30,9 +30,7 @@ class Bound:
         size = max(1, context.rows_per_chunk() // self.num_samples)
         reconstruction, kl, kl_units = [], [], []
         for i, x in enumerate(context.batches("test", size)):
-            terms = context.model.terms(
-                x, self.num_samples, q=q[i * size : (i + 1) * size], p=context.prior
-            )
+            terms = context.model.terms(x, self.num_samples, q=q[i * size : (i + 1) * size], p=context.prior)
             reconstruction.append(terms.log_px_z.double().mean(0).cpu())
             kl.append(terms.kl_per_datum.double().cpu())
             if terms.kl is not None:

@@ -68,7 +68,9 @@ class TrainingCurves:
             for split, colour in (("train", ACCENT), ("valid", INK)):
                 if all(name in line[split] for line in context.history):
                     values = [line[split][name] for line in context.history]
-                    axis.plot(epochs, values, color=colour, label=split, marker="." if len(epochs) < 3 else "")
+                    axis.plot(
+                        epochs, values, color=colour, label=split, marker="." if len(epochs) < 3 else ""
+                    )
             axis.set(xlabel="epoch", ylabel=label)
         elbos = np.array([line["valid"]["elbo"] for line in context.history])
         low = np.quantile(elbos, 0.1)
@@ -114,7 +116,7 @@ class PriorSamples:
 
 
 class LatentTraversal:
-    """One latent unit at a time, from -reach to reach, at one test image's code; the most active units first."""
+    """One latent unit at a time, from -reach to reach, at a test image's code; the most active first."""
 
     version: ClassVar = 1
 
@@ -133,16 +135,15 @@ class LatentTraversal:
         codes = mean[:1].repeat(len(units) * self.num_steps, 1)
         rows = torch.arange(len(codes), device=mean.device)
         codes[rows, units.repeat_interleave(self.num_steps)] = positions.repeat(len(units))
-        model = context.model
         x = context.test_data(1).expand(len(codes), *context.spec.shape)
-        images = model.likelihood.mean(model.decode(codes.unsqueeze(0), x)).squeeze(0)
+        images = context.model.decode_mean(codes.unsqueeze(0), x).squeeze(0)
         title = f"a row per latent unit, most active first; from {-self.reach:g} to {self.reach:g}"
         save_images(context, "traversal", images, self.num_steps, title)
         yield from ()
 
 
 class LatentSpectrum:
-    """Variance of the posterior mean, unit by unit, in falling order, with the thresholds of active units."""
+    """Variance of each unit's posterior mean, in falling order, with the thresholds of active units."""
 
     version: ClassVar = 1
 

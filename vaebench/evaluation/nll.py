@@ -49,7 +49,9 @@ class ImportanceSampledNLL:
         context.save_arrays(f"nll_{num}", log_px=log_px.numpy(), ess=ess.numpy())
         yield Measurement("nll_nats", mean, "nats", False, n, error)
         yield Measurement("nll_mc_error", mc_error, "nats", False, n)
-        yield Measurement("bits_per_dim", mean / size / math.log(2), "bits", False, n, error / size / math.log(2))
+        yield Measurement(
+            "bits_per_dim", mean / size / math.log(2), "bits", False, n, error / size / math.log(2)
+        )
         yield Measurement("ess_median", float(ess.median()), "samples", True, n)
         yield Measurement("ess_5_percent", float(ess.quantile(0.05)), "samples", True, n)
         yield Measurement("importance_samples", num, "samples", None, n)

@@ -96,7 +96,7 @@ class MLPProbe:
             nn.Linear(self.hidden, context.spec.num_classes),
         ).to(device)
         best, best_state, impatience = -1.0, probe.state_dict(), 0
-        optimizer = torch.optim.Adam(probe.parameters(), lr=self.lr)
+        optimizer = torch.optim.Adam(probe.parameters(), lr=self.lr, fused=device.type != "mps")
         shuffle = torch.Generator().manual_seed(derive_seed(context.seed, "mlp_probe"))
         for _ in context.track(range(self.epochs), "MLP probe"):
             probe.train()

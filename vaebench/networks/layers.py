@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from torch import nn
@@ -20,6 +21,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 def stack(sizes: list[int], activation: Activation) -> nn.Sequential:
     """Linear layers of the given sizes, each followed by its activation."""
     layers: list[nn.Module] = []
-    for size_in, size_out in zip(sizes, sizes[1:], strict=False):
+    for size_in, size_out in pairwise(sizes):
         layers += [nn.Linear(size_in, size_out), ACTIVATIONS[activation]()]
     return nn.Sequential(*layers)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from vaebench.model import Model
 from vaebench.terms import Terms
 
 
@@ -33,7 +34,7 @@ class Objective(nn.Module):
     warmup_steps: int = 0
     """Steps at the start during which the objective is not yet what it will be."""
 
-    def forward(self, terms: Terms, step: Tensor, model: nn.Module) -> Loss:
+    def forward(self, terms: Terms, step: Tensor, model: Model) -> Loss:
         """`step` counts finished steps, as a scalar tensor on the device: schedules never leave it."""
         raise NotImplementedError
 

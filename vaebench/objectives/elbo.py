@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from vaebench.model import Model
 from vaebench.objectives.base import Loss, Objective
 from vaebench.ranges import Count, NonNegative
 from vaebench.terms import Terms
@@ -33,7 +34,7 @@ class ELBO(Objective):
         self.free_bits = free_bits
         self.num_samples = num_samples
 
-    def forward(self, terms: Terms, step: Tensor, model: nn.Module) -> Loss:
+    def forward(self, terms: Terms, step: Tensor, model: Model) -> Loss:
         reconstruction = terms.log_px_z.mean()
         kl = terms.kl_per_datum.mean()
         penalty = kl

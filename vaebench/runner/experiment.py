@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import nn
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vaebench.config.build import build
@@ -24,6 +23,7 @@ from vaebench.data.spec import DataPaths, Dataset, Splits
 from vaebench.errors import UserError
 from vaebench.evaluation.base import Context, Evaluator
 from vaebench.evaluation.suite import Entry, is_done, run_one
+from vaebench.model import Model
 from vaebench.runner import provenance
 from vaebench.runner.checkpoint import Checkpoints
 from vaebench.runner.device import matmul_precision, resolve_device, set_threads
@@ -95,7 +95,7 @@ def run(cfg: DictConfig) -> Mapping[str, Any]:
             log.warning("Interrupted by %s; the same command goes on from here.", signal.signal_name)
             raise
         except BaseException as error:
-            log.debug("The run failed:\n%s", traceback.format_exc())  # for run.log; the screen is the caller's
+            log.debug("The run failed:\n%s", traceback.format_exc())  # run.log; the caller tells the user
             rundir.set_status("failed", reason=f"{type(error).__name__}: {error}")
             raise
         record(experiment, results)
@@ -120,12 +120,12 @@ def prepare(cfg: DictConfig) -> Experiment:
     return Experiment(config, dataset, RunDir.of(config), device, bars[runtime["progress"]])
 
 
-def build_model(config: Mapping[str, Any], dataset: Dataset) -> nn.Module:
+def build_model(config: Mapping[str, Any], dataset: Dataset) -> Model:
     node = {key: value for key, value in config["model"].items() if key != "objective"}
     return build(node, spec=dataset.spec)
 
 
-def train(experiment: Experiment, results: Results) -> nn.Module:
+def train(experiment: Experiment, results: Results) -> Model:
     """The model with the weights of its best validation epoch, trained as far as it was not."""
     config, checkpoints = experiment.config, experiment.checkpoints
     set_seed(derive_seed(experiment.seed, "model"))
@@ -161,7 +161,7 @@ def train(experiment: Experiment, results: Results) -> nn.Module:
     return model.eval()
 
 
-def make_training(experiment: Experiment, model: nn.Module) -> Training:
+def make_training(experiment: Experiment, model: Model) -> Training:
     """Objective, optimisers, batches and everything else that the loop works on."""
     config, seed = experiment.config["training"], experiment.seed
     runtime = experiment.config["runtime"]
@@ -170,10 +170,12 @@ def make_training(experiment: Experiment, model: nn.Module) -> Training:
     objective.to(experiment.device)
     optimizer = build(config["optimizer"], parameters=model.parameters())
     own_optimizer = objective.own_optimizer()
+    num_steps = config["steps"] or config["epochs"] * len(batches)
+    schedule = build(config["schedule"], optimizer=optimizer, num_steps=num_steps)
     compiled = runtime["compile"] == "always" or (
         runtime["compile"] == "auto" and experiment.device.type == "cuda"
     )
-    step = make_step(model, objective, optimizer, own_optimizer, config["clip_grad_norm"], compiled)
+    step = make_step(model, objective, optimizer, own_optimizer, schedule, config["clip_grad_norm"], compiled)
     metrics = Metrics(experiment.rundir.metrics)
     tracker: Tracker = build(experiment.config["tracker"], directory=experiment.rundir.path)
 
@@ -187,10 +189,11 @@ def make_training(experiment: Experiment, model: nn.Module) -> Training:
         objective=objective,
         optimizer=optimizer,
         own_optimizer=own_optimizer,
+        schedule=schedule,
         step=step,
         batches=batches,
         validate=lambda: validate(model, experiment.splits.valid, derive_seed(seed, "validate")),
-        num_steps=config["steps"] or config["epochs"] * len(batches),
+        num_steps=num_steps,
         patience=config["patience"],
         patient_epochs=objective.warmup_steps / len(batches) if config["warmup_is_patient"] else 0,
         checkpoint_seconds=runtime["checkpoint_seconds"],
@@ -211,9 +214,7 @@ def missing(experiment: Experiment, results: Results) -> dict[str, Evaluator]:
     }
 
 
-def evaluate(
-    experiment: Experiment, model: nn.Module, todo: Mapping[str, Evaluator], results: Results
-) -> None:
+def evaluate(experiment: Experiment, model: Model, todo: Mapping[str, Evaluator], results: Results) -> None:
     """Run what is missing, filing each evaluator's numbers as soon as it has them."""
     runtime = experiment.config["runtime"]
     context = Context(
@@ -252,15 +253,13 @@ def report(experiment: Experiment, results: Results) -> Mapping[str, Any]:
 
 def suite_entries(experiment: Experiment, results: Results) -> list[Entry]:
     """The filed entries of this suite, in its order."""
-    found = (
-        results.find(name, settings(node)) for name, node in experiment.config["evaluation"].items()
-    )
+    found = (results.find(name, settings(node)) for name, node in experiment.config["evaluation"].items())
     return [entry for entry in found if entry is not None]
 
 
 def identity(experiment: Experiment) -> dict[str, Any]:
     """What results.json says about whose numbers it holds."""
-    *_, dataset, model, hash8, seed, version = experiment.rundir.path.parts
+    *_, dataset, model, hash8, _seed, version = experiment.rundir.path.parts
     return {
         "dataset": dataset,
         "model": model,
@@ -273,4 +272,3 @@ def identity(experiment: Experiment) -> dict[str, Any]:
 
 def precision_of(experiment: Experiment) -> str:
     return experiment.config["runtime"]["matmul_precision"]
-

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
 from vaebench.data.batches import Batches
+from vaebench.model import Model
 from vaebench.objectives.base import Objective
 from vaebench.runner.checkpoint import State
 from vaebench.runner.meter import Meter, NotFiniteError
@@ -49,10 +50,11 @@ class Progress:
 class Training:
     """What the loop works on and whom it tells. All state that changes is in here, and in `state()`."""
 
-    model: nn.Module
+    model: Model
     objective: Objective
     optimizer: torch.optim.Optimizer
     own_optimizer: torch.optim.Optimizer | None
+    schedule: LRScheduler
     step: Step
     batches: Batches
     validate: Callable[[], Numbers]
@@ -87,6 +89,7 @@ class Training:
             "best_model": self.best_model,
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
             "own_optimizer": self.own_optimizer.state_dict() if self.own_optimizer else None,
             "meter": self.meter.state_dict(),
             "random": random_state(),
@@ -98,6 +101,7 @@ class Training:
         self.best_model = state["best_model"]
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
         if self.own_optimizer:
             self.own_optimizer.load_state_dict(state["own_optimizer"])
         self.meter.load_state_dict(state["meter"])

@@ -16,7 +16,7 @@ import yaml
 from vaebench.atomic import read_json, sweep_partials, write_json, write_text
 from vaebench.config.errors import ConfigError
 from vaebench.config.identity import config_hash, differences, run_name
-from vaebench.runner.lock import locked
+from vaebench.runstate import locked
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ class RunDir:
     def of(cls, config: Mapping[str, Any]) -> RunDir:
         """The directory of a checked config: its newest version, or the next one with `fresh`."""
         parent = Path(config["paths"]["outputs"]) / run_name(config)
-        versions = [int(match[1]) for path in parent.glob("v*") if (match := re.fullmatch(r"v(\d+)", path.name))]
-        newest = max(versions, default=-1)
+        names = (re.fullmatch(r"v(\d+)", path.name) for path in parent.glob("v*"))
+        newest = max((int(name[1]) for name in names if name), default=-1)
         return cls(parent / f"v{newest + 1 if config['fresh'] else max(newest, 0)}")
 
     @contextmanager

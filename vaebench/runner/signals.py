@@ -6,7 +6,8 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-STOPPING = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2]  # USR2: submitit's and SLURM's warning of a time limit
+# USR2 is submitit's and SLURM's warning of a time limit.
+STOPPING = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2]
 
 
 class Interrupted(SystemExit):

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
+from vaebench.model import Model
 from vaebench.objectives.base import Loss, Objective
 
 Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
@@ -14,10 +16,11 @@ Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
 
 def make_step(
-    model: nn.Module,
+    model: Model,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
     own_optimizer: torch.optim.Optimizer | None,
+    schedule: LRScheduler,
     clip_grad_norm: float | None,
     compiled: bool,
 ) -> Step:
@@ -41,6 +44,7 @@ def make_step(
         if clip_grad_norm is not None:
             logged["grad_norm"] = nn.utils.clip_grad_norm_(parameters, clip_grad_norm, foreach=True)
         optimizer.step()
+        schedule.step()
         if loss.own is not None and own_optimizer is not None:
             own_optimizer.zero_grad(set_to_none=True)
             loss.own.backward(inputs=list(objective.parameters()))

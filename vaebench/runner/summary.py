@@ -20,8 +20,10 @@ def summary_table(entries: Sequence[Mapping[str, Any]], results: Mapping[str, An
         if entry["status"] != "complete"
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
+    align = ("<", ">", "<", "<", "<")
     lines = [
-        f"  {row[0]:<{widths[0]}}  {row[1]:>{widths[1]}} {row[2]:<{widths[2]}}  {row[3]:<{widths[3]}}  {row[4]}"
+        "  "
+        + "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True))
         for row in rows
     ]
     training, run = results["training"], results["run"]

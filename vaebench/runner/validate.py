@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from vaebench.data.batches import in_order
 from vaebench.data.spec import Split
+from vaebench.model import Model
 from vaebench.seeding import seeded
 
 BATCH = 1000
@@ -14,7 +14,7 @@ ACTIVE = 0.01  # variance of the posterior mean, Burda et al. (2016)
 
 
 @torch.no_grad()
-def validate(model: nn.Module, split: Split, seed: int) -> dict[str, float]:
+def validate(model: Model, split: Split, seed: int) -> dict[str, float]:
     """Means over the split, in nats, from one draw of z per datum; the same draws at every call."""
     device = split.x.device
     dtype = torch.float32 if device.type == "mps" else torch.float64

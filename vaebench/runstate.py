@@ -1,4 +1,4 @@
-"""Who runs a run: one process at a time, by name."""
+"""Who runs a run now: one process at a time, known by name, dead ones told from living ones."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vaebench.config.errors import ConfigError
+from vaebench.errors import UserError
 
 HEARTBEAT_SECONDS = 30.0
 STALE_SECONDS = 10 * HEARTBEAT_SECONDS  # a job on another host that was silent for so long is dead
 
 
-class AlreadyRunningError(ConfigError):
+class AlreadyRunningError(UserError):
     """Another process holds the run."""
 
 

@@ -1,0 +1,50 @@
+# `make train` and `make test` do all the set-up on a fresh machine.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+ARGS   ?=
+
+.PHONY: help train test lint format types status bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+# The environment is made anew whenever what it should hold changes.
+$(READY): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) (a few minutes: PyTorch is large) ..."
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@
+
+train: $(READY) ## the default run, or ARGS="dataset=mnist model=vae ..."
+	@$(BIN)/vaebench $(ARGS)
+
+test: $(READY) ## the test suite; VAEBENCH_DATA=<folder> adds the tests on real data
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+lint: $(READY) ## style and format, unchanged
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## static types
+	$(BIN)/mypy
+
+format: $(READY) ## rewrite in the house's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+status: $(READY) ## every run under outputs/, its state and main numbers
+	@$(BIN)/vaebench-status
+
+bench: $(READY) ## our speed against pythae's (installs it)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
+	$(BIN)/python -m scripts.bench_training
+	$(BIN)/python -m scripts.bench_training --precision medium
+	$(BIN)/python -m scripts.bench_nll
+
+clean: ## remove the environment and the caches; never outputs/
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info
+	find vaebench scripts tests -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,80 @@
+"""Running the program as people do: in this process, which is fast, or in one of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+
+from vaebench.train import main
+
+HYDRA_SAYS = "Error executing job with overrides"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a person sees."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def message(self) -> str:
+        """stderr without the one line that Hydra adds to a failed job."""
+        lines = [line for line in self.stderr.splitlines() if line and not line.startswith(HYDRA_SAYS)]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Program:
+    """`vaebench` in this process, with what it changes there put back after each call."""
+
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str) -> Outcome:
+        logger, hydra = logging.getLogger("vaebench"), HydraConfig.instance()
+        level, screen = logger.level, logging.StreamHandler(sys.stderr)
+        screen.setLevel(logging.INFO)
+        logger.addHandler(screen)  # pytest's own handlers keep job() from making the one for the screen
+        self.capsys.readouterr()
+        try:
+            with self.monkeypatch.context() as patch:
+                patch.setattr(sys, "argv", ["vaebench", *words])
+                patch.delenv("HYDRA_FULL_ERROR", raising=False)
+                code = _exit_code()
+        finally:
+            logger.setLevel(level)
+            logger.removeHandler(screen)
+            hydra.cfg = None
+        captured = self.capsys.readouterr()
+        return Outcome(code[0], captured.out, captured.err + code[1])
+
+
+def _exit_code() -> tuple[int, str]:
+    """The code, and the message that the interpreter would print on the way out."""
+    try:
+        main()
+    except SystemExit as stop:
+        return (1, stop.code) if isinstance(stop.code, str) else (int(stop.code or 0), "")
+    return 0, ""
+
+
+def in_subprocess(*words: str, program: tuple[str, ...] = ("-m", "vaebench.train"), cwd: Path, **env: str) -> Outcome:
+    """Python with `program` and `words`, in `cwd`, on one thread."""
+    done = subprocess.run(
+        [sys.executable, *program, *words],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,49 @@
+"""Composing configs in a test's own process, with files planted beside conf/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from vaebench.config.check import checked
+from vaebench.config.paths import conf_dir
+
+CONF = Path(conf_dir())
+
+
+def composed(*overrides: str, beside: Path | None = None) -> DictConfig:
+    """What Hydra makes of a command line; `beside` is a folder of further options, as --config-dir names it."""
+    words = [*overrides, *([f"hydra.searchpath=[file://{beside}]"] if beside else [])]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", overrides=words)
+
+
+def config_of(*overrides: str, beside: Path | None = None) -> dict[str, Any]:
+    """The checked config of a command line. Raises ConfigError."""
+    return checked(composed(*overrides, beside=beside))
+
+
+def plant(folder: Path, file: str, text: str) -> Path:
+    """Write `<folder>/<file>.yaml` and return the folder."""
+    path = folder / f"{file}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return folder
+
+
+def plant_experiment(folder: Path, name: str, body: str) -> Path:
+    """Plant an experiment file, with the header that it needs."""
+    return plant(folder, f"experiment/{name}", f"# @package _global_\n{body}\n")
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything that is no mapping."""
+    if not isinstance(value, Mapping):
+        yield path, value
+        return
+    for key, inner in value.items():
+        yield from leaves(inner, f"{path}.{key}" if path else str(key))

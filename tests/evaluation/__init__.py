@@ -1,0 +1,1 @@
+"""Tests of the evaluators against exact answers."""

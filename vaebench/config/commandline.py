@@ -1,0 +1,90 @@
+"""The overrides of a command line, to compose again without those that are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from vaebench.config.paths import conf_dir
+
+CONFIG_DIR = ("--config-dir", "-cd")
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What was asked for, and the folders where its options are looked for."""
+
+    overrides: tuple[Override, ...]
+    folders: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> CommandLine:
+        """Read the words after the program's name; those that are no overrides are left out."""
+        folders = [Path(conf_dir())]
+        for flag, value in pairwise([*words, ""]):
+            name, equals, joined = flag.partition("=")
+            if name in CONFIG_DIR:
+                folders.append(Path(joined if equals else value).absolute())
+        parsed = [_parsed(word) for word in words if not word.startswith("-")]
+        return cls(tuple(override for override in parsed if override is not None), tuple(folders))
+
+    @property
+    def groups(self) -> list[str]:
+        """`dataset`, `model`, `model/encoder`, ..."""
+        return sorted(
+            {
+                str(path.relative_to(root))
+                for root in self.folders
+                for path in root.rglob("*")
+                if path.is_dir()
+            }
+        )
+
+    def options(self, group: str) -> list[str]:
+        """What `group` may be; experiments lie in folders, and are named with them."""
+        files = "**/*.yaml" if group == "experiment" else "*.yaml"
+        found = ((path, root / group) for root in self.folders for path in (root / group).glob(files))
+        return sorted({str(path.relative_to(root).with_suffix("")) for path, root in found})
+
+    def choices(self) -> CommandLine:
+        """Only the overrides that choose options of groups."""
+        groups = self.groups
+        return self._only(lambda override: override.key_or_group in groups)
+
+    def without(self, key: str) -> CommandLine:
+        """As if `key` had not been mentioned."""
+        return self._only(lambda override: override.key_or_group != key)
+
+    def composed(self) -> DictConfig:
+        """The config; of a sweep, its first job's. Raises what Hydra raises."""
+        searched = ",".join(f"file://{folder}" for folder in self.folders[1:])
+        words = [f"hydra.searchpath=[{searched}]", *(_first_of(override) for override in self.overrides)]
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(self.folders[0]), version_base="1.3"):
+            return compose("train", overrides=words)
+
+    def _only(self, wanted: Callable[[Override], bool]) -> CommandLine:
+        return replace(self, overrides=tuple(filter(wanted, self.overrides)))
+
+
+def _parsed(word: str) -> Override | None:
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException:
+        return None
+    return None if override.is_hydra_override() else override
+
+
+def _first_of(override: Override) -> str:
+    if not override.is_sweep_override():
+        return str(override.input_line)
+    return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"

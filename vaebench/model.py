@@ -1,0 +1,59 @@
+"""The contract of a model: what objectives, the loop and evaluators may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vaebench.distributions import Distribution, Posterior
+from vaebench.terms import Terms
+
+
+class Model(nn.Module):
+    """p(x, z) with q(z|x), or less: `has_latent` and `has_density` say what it can do.
+
+    Evaluators read these two, never a model's class. S samples, B data, D latent units; a batch x is
+    `[B, *shape]`.
+    """
+
+    has_latent: ClassVar[bool]
+    """There is a code z with a posterior and a prior."""
+    has_density: ClassVar[bool]
+    """log p(x|z) is a log density, so that bounds on log p(x) mean something."""
+
+    def encode(self, x: Tensor) -> Posterior:
+        """q(z|x) of a batch."""
+        raise NotImplementedError
+
+    def prior_distribution(self) -> Distribution:
+        """p(z); an evaluation calls this once."""
+        raise NotImplementedError
+
+    def decode(self, z: Tensor, x: Tensor | None = None) -> Tensor:
+        """Likelihood parameters `[S, B, ...]` at `z [S, B, D]`; decoders that see the data need x."""
+        raise NotImplementedError
+
+    def decode_mean(self, z: Tensor, x: Tensor | None = None) -> Tensor:
+        """The mean of p(x|z), `[S, B, *shape]`."""
+        raise NotImplementedError
+
+    def terms(
+        self, x: Tensor, num_samples: int = 1, q: Posterior | None = None, p: Distribution | None = None
+    ) -> Terms:
+        """The log densities of a batch under S draws from q(z|x); `q` and `p` spare their making."""
+        raise NotImplementedError
+
+    def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
+        """Means of p(x|z) at draws from the prior, `[num, *shape]`."""
+        raise NotImplementedError
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The mean of p(x|z) at the posterior mean, `[B, *shape]`."""
+        raise NotImplementedError
+
+    def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
+        """The layers with weights, in order, as `encoder.hidden.0`, ..."""
+        raise NotImplementedError
