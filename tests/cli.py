@@ -40,25 +40,25 @@ class Program:
     capsys: pytest.CaptureFixture[str]
 
     def __call__(self, *words: str) -> Outcome:
-        logger, hydra = logging.getLogger("vaebench"), HydraConfig.instance()
-        level, screen = logger.level, logging.StreamHandler(sys.stderr)
-        screen.setLevel(logging.INFO)
-        logger.addHandler(screen)  # pytest's own handlers keep job() from making the one for the screen
+        root, package = logging.getLogger(), logging.getLogger("vaebench")
+        handlers, level, package_level = root.handlers, root.level, package.level
+        root.handlers = []  # pytest's own would keep job() from making the one for the screen
         self.capsys.readouterr()
         try:
             with self.monkeypatch.context() as patch:
                 patch.setattr(sys, "argv", ["vaebench", *words])
-                patch.delenv("HYDRA_FULL_ERROR", raising=False)
-                code = _exit_code()
+                patch.setenv("HYDRA_FULL_ERROR", "0")
+                code, last_words = _exit()
         finally:
-            logger.setLevel(level)
-            logger.removeHandler(screen)
-            hydra.cfg = None
+            root.handlers = handlers
+            root.setLevel(level)
+            package.setLevel(package_level)
+            HydraConfig.instance().cfg = None
         captured = self.capsys.readouterr()
-        return Outcome(code[0], captured.out, captured.err + code[1])
+        return Outcome(code, captured.out, captured.err + last_words)
 
 
-def _exit_code() -> tuple[int, str]:
+def _exit() -> tuple[int, str]:
     """The code, and the message that the interpreter would print on the way out."""
     try:
         main()
@@ -67,7 +67,9 @@ def _exit_code() -> tuple[int, str]:
     return 0, ""
 
 
-def in_subprocess(*words: str, program: tuple[str, ...] = ("-m", "vaebench.train"), cwd: Path, **env: str) -> Outcome:
+def in_subprocess(
+    *words: str, program: tuple[str, ...] = ("-m", "vaebench.train"), cwd: Path, **env: str
+) -> Outcome:
     """Python with `program` and `words`, in `cwd`, on one thread."""
     done = subprocess.run(
         [sys.executable, *program, *words],

@@ -16,7 +16,7 @@ CONF = Path(conf_dir())
 
 
 def composed(*overrides: str, beside: Path | None = None) -> DictConfig:
-    """What Hydra makes of a command line; `beside` is a folder of further options, as --config-dir names it."""
+    """What Hydra makes of a command line; `beside` is a folder of options, as --config-dir names it."""
     words = [*overrides, *([f"hydra.searchpath=[file://{beside}]"] if beside else [])]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("train", overrides=words)

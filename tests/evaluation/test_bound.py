@@ -20,7 +20,7 @@ def kl(x, **wrong):
 
 
 def reconstruction(x, **wrong):
-    """E_q log N(x; Wz + b, vI) = -1/2 [|x - Wm - b|^2 + sum_d w_d^2 s_d^2] / v - P/2 log 2 pi v; v = std^2."""
+    """E_q log p(x|z) = -1/2 [|x - Wm - b|^2 + sum_d w_d^2 s_d^2] / v - P/2 log 2 pi v, v = std^2"""
     q = TOY.posterior(x, **wrong)
     squared = (x.double() - q.mean @ TOY.weight.T - TOY.bias).square().sum(1)
     spread = (TOY.weight.square().sum(0) * q.logvar.exp()).sum(1)

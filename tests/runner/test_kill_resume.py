@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.runs import only_run, without_seconds
+
 KILLS = 20
 OVERRIDES = [
     "training.epochs=12",
@@ -36,18 +38,6 @@ def run_with_kills(outputs: Path, kills: int, seconds: tuple[float, float] = (0.
         capture_output=True, text=True, check=True, timeout=250, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def without_seconds(value: Any) -> Any:
-    """The same without wall-clock times, the only numbers that may differ."""
-    if isinstance(value, dict):
-        return {key: without_seconds(inner) for key, inner in value.items() if key != "seconds"}
-    return [without_seconds(inner) for inner in value] if isinstance(value, list) else value
-
-
-def only_run(outputs: Path) -> Path:
-    (run,) = outputs.glob("*/*/*/seed0/v0")
-    return run
 
 
 def numbers(run: Path) -> tuple[Any, Any, dict[str, bytes]]:

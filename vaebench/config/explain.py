@@ -20,6 +20,9 @@ NULL_GROUP = "Config group override must be a string or a list"
 """What Hydra says, in a ValueError, to `model=null`."""
 
 NOT_THERE = re.compile(r"(?:Could not (?:override|delete|delete from config\.)|but config group) '([^'@]+)'")
+CHOSEN_TWICE = re.compile(
+    r"Multiple values for (\S+)\.|(\S+) appears more than once in the final defaults list"
+)
 
 
 def is_mistake(error: BaseException) -> bool:
@@ -77,8 +80,9 @@ def _diagnosis(error: BaseException, line: CommandLine) -> tuple[str, str]:
         return f"{group} = {name}: no such option{did_you_mean(name, line.options(group))}", group
     if match := NOT_THERE.search(message):
         return _no_such_key(match[1], line) + _where(error, match[1], line), match[1]
-    if match := re.match(r"(\S+) appears more than once in the final defaults list", message):
-        return f"{match[1]}: chosen twice; `{match[1]}=...`, without a +, replaces the default option", ""
+    if match := CHOSEN_TWICE.match(message):
+        group = match[1] or match[2]
+        return f"{group}: chosen twice; `{group}=...`, without a +, replaces the default option", ""
     if isinstance(error, OverrideParseException):
         reason = message.splitlines()[1].split(" expecting ")[0]
         return f"{error.override}: expected key=value ({reason})", ""

@@ -160,7 +160,7 @@ class LatentSpectrum:
 
 
 class LatentTSNE:
-    """t-SNE of posterior means of test data (PCA start, fixed seed), coloured by label where there are any."""
+    """t-SNE of posterior means of test data (PCA start, fixed seed), coloured by label."""
 
     version: ClassVar = 1
 

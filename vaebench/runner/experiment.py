@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import logging
-import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vaebench.config.build import build
-from vaebench.config.check import check_fit, checked, settings
-from vaebench.config.errors import ConfigError
-from vaebench.config.paths import conf_dir
-from vaebench.data.batches import Batches
-from vaebench.data.spec import DataPaths, Dataset, Splits
+from vaebench.config.check import settings
 from vaebench.errors import UserError
 from vaebench.evaluation.base import Context, Evaluator
 from vaebench.evaluation.suite import Entry, is_done, run_one
 from vaebench.model import Model
 from vaebench.runner import provenance
-from vaebench.runner.checkpoint import Checkpoints
-from vaebench.runner.device import matmul_precision, resolve_device, set_threads
-from vaebench.runner.loop import Training, fit
+from vaebench.runner.device import matmul_precision
+from vaebench.runner.loop import fit
+from vaebench.runner.prepare import Experiment, build_model, make_training, prepare
 from vaebench.runner.records import Metrics, Results
-from vaebench.runner.rundir import RunDir
-from vaebench.runner.signals import Interrupted, StopRequest
-from vaebench.runner.step import make_step
+from vaebench.runner.signals import Interrupted
 from vaebench.runner.summary import summary_table
-from vaebench.runner.trackers import Tracker
-from vaebench.runner.validate import validate
 from vaebench.seeding import derive_seed, set_seed
 
 log = logging.getLogger(__name__)
@@ -42,34 +30,6 @@ log = logging.getLogger(__name__)
 
 class RunFailedError(UserError):
     """The run ended without all of its numbers; what is missing is in its directory."""
-
-
-@dataclass
-class Experiment:
-    """A checked config, and what was made of it so far."""
-
-    config: Mapping[str, Any]
-    dataset: Dataset
-    rundir: RunDir
-    device: torch.device
-    show_bar: bool
-    stop: StopRequest = field(default_factory=StopRequest)
-    _splits: Splits | None = None
-
-    @property
-    def splits(self) -> Splits:
-        """The data, on the device, read at first use: a run that is complete never reads them."""
-        if self._splits is None:
-            self._splits = self.dataset.load().to(self.device)
-        return self._splits
-
-    @property
-    def seed(self) -> int:
-        return self.config["seed"]
-
-    @property
-    def checkpoints(self) -> Checkpoints:
-        return Checkpoints(self.rundir.checkpoints)
 
 
 def run(cfg: DictConfig) -> Mapping[str, Any]:
@@ -100,29 +60,6 @@ def run(cfg: DictConfig) -> Mapping[str, Any]:
             raise
         record(experiment, results)
     return report(experiment, results)
-
-
-def prepare(cfg: DictConfig) -> Experiment:
-    """Check everything that can be checked without data. Raises ConfigError."""
-    config = checked(cfg)
-    runtime = config["runtime"]
-    device = resolve_device(runtime["device"])
-    set_threads(runtime["threads"])
-    paths = DataPaths(root=Path(config["data_root"]), cache=Path(config["paths"]["cache"]).expanduser())
-    try:
-        dataset = build(config["dataset"], paths=paths)
-        config["dataset"]["name"] = dataset.spec.name  # a stand-in is filed under its own name
-        check_fit(config, dataset.spec, Path(conf_dir()))
-        build_model(config, dataset)  # on no device and without data: sizes that do not fit are found now
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{error}") from error
-    bars = {"always": True, "never": False, "auto": sys.stderr.isatty()}
-    return Experiment(config, dataset, RunDir.of(config), device, bars[runtime["progress"]])
-
-
-def build_model(config: Mapping[str, Any], dataset: Dataset) -> Model:
-    node = {key: value for key, value in config["model"].items() if key != "objective"}
-    return build(node, spec=dataset.spec)
 
 
 def train(experiment: Experiment, results: Results) -> Model:
@@ -159,49 +96,6 @@ def train(experiment: Experiment, results: Results) -> Model:
     results.put_training(best["facts"])
     model.load_state_dict(best["model"])
     return model.eval()
-
-
-def make_training(experiment: Experiment, model: Model) -> Training:
-    """Objective, optimisers, batches and everything else that the loop works on."""
-    config, seed = experiment.config["training"], experiment.seed
-    runtime = experiment.config["runtime"]
-    batches = Batches(experiment.splits.train, config["batch_size"], derive_seed(seed, "batches"))
-    objective = build(experiment.config["model"]["objective"], steps_per_epoch=len(batches))
-    objective.to(experiment.device)
-    optimizer = build(config["optimizer"], parameters=model.parameters())
-    own_optimizer = objective.own_optimizer()
-    num_steps = config["steps"] or config["epochs"] * len(batches)
-    schedule = build(config["schedule"], optimizer=optimizer, num_steps=num_steps)
-    compiled = runtime["compile"] == "always" or (
-        runtime["compile"] == "auto" and experiment.device.type == "cuda"
-    )
-    step = make_step(model, objective, optimizer, own_optimizer, schedule, config["clip_grad_norm"], compiled)
-    metrics = Metrics(experiment.rundir.metrics)
-    tracker: Tracker = build(experiment.config["tracker"], directory=experiment.rundir.path)
-
-    def record_epoch(line: dict[str, Any]) -> None:
-        metrics.append(line)
-        numbers = {f"{s}/{name}": value for s in ("train", "valid") for name, value in line[s].items()}
-        tracker.log(line["step"], numbers)
-
-    return Training(
-        model=model,
-        objective=objective,
-        optimizer=optimizer,
-        own_optimizer=own_optimizer,
-        schedule=schedule,
-        step=step,
-        batches=batches,
-        validate=lambda: validate(model, experiment.splits.valid, derive_seed(seed, "validate")),
-        num_steps=num_steps,
-        patience=config["patience"],
-        patient_epochs=objective.warmup_steps / len(batches) if config["warmup_is_patient"] else 0,
-        checkpoint_seconds=runtime["checkpoint_seconds"],
-        save=experiment.checkpoints.save,
-        record=record_epoch,
-        stop_requested=experiment.stop.check,
-        show_bar=experiment.show_bar,
-    )
 
 
 def missing(experiment: Experiment, results: Results) -> dict[str, Evaluator]:

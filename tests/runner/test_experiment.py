@@ -1,0 +1,179 @@
+"""A run as a value: same command, same place; finished work is not done again, unfinished work goes on."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.runs import only_run, read, small_run, without_seconds
+from vaebench.errors import UserError
+from vaebench.evaluation.bound import Bound
+from vaebench.evaluation.nll import ImportanceSampledNLL
+from vaebench.runner import experiment, loop
+from vaebench.runner.experiment import RunFailedError
+from vaebench.runner.meter import NotFiniteError
+from vaebench.runner.signals import Interrupted
+
+
+def test_run_directory_holds_config_provenance_metrics_results_and_status(tmp_path: Path) -> None:
+    results = small_run(tmp_path)
+    run = only_run(tmp_path)
+    assert read(run, "results.json") == results
+    assert results["schema_version"] == 1
+    assert results["run"] == {
+        "dataset": "digits", "model": "vae", "hash": run.parts[-3], "seed": 0, "version": "v0", "tier": "full",
+    }  # fmt: skip
+    assert results["training"]["epochs"] == 3
+    assert [entry["name"] for entry in results["evaluations"]] == ["bound", "nll"]
+    assert all(entry["status"] == "complete" for entry in results["evaluations"])
+    assert read(run, "status.json")["state"] == "complete"
+    (attempt,) = read(run, "provenance.json")
+    assert {"time", "command", "git", "packages", "python", "hardware"} <= attempt.keys()
+    assert attempt["packages"]["torch"] == torch.__version__.split("+")[0] or attempt["packages"]["torch"]
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
+        "best.pt", "index.json", "step-00000036.pt",
+    ]  # fmt: skip
+
+
+def test_finished_run_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = small_run(tmp_path)
+    monkeypatch.setattr(experiment, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(experiment, "evaluate", lambda *_: pytest.fail("evaluated again"))
+    assert small_run(tmp_path) == first
+    assert len(read(only_run(tmp_path), "provenance.json")) == 1
+
+
+def test_runtime_and_tracker_do_not_move_a_run_but_the_model_does(tmp_path: Path) -> None:
+    small_run(tmp_path)
+    small_run(tmp_path, "runtime.checkpoint_seconds=5", "runtime.eval_batch_mib=4")
+    assert len(list(tmp_path.glob("*/*/*/seed0/v0"))) == 1
+    small_run(tmp_path, "model.latent_dim=3")
+    assert len(list(tmp_path.glob("*/*/*/seed0/v0"))) == 2
+
+
+def test_fresh_starts_the_next_version_and_leaves_the_old_one(tmp_path: Path) -> None:
+    first = small_run(tmp_path)
+    second = small_run(tmp_path, "fresh=true")
+    assert [second["run"].pop("version"), first["run"].pop("version")] == ["v1", "v0"]
+    assert without_seconds(second) == without_seconds(first)
+    assert small_run(tmp_path)["run"]["version"] == "v1"
+
+
+def test_changed_suite_runs_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = small_run(tmp_path)
+    monkeypatch.setattr(Bound, "run", lambda *_: pytest.fail("measured again"))
+    after = small_run(tmp_path, "evaluation.nll.num_samples=40")
+    assert [entry["settings"]["num_samples"] for entry in after["evaluations"]] == [10, 20, 40]
+    assert all(entry in after["evaluations"] for entry in before["evaluations"])
+
+
+def test_newer_evaluator_version_replaces_the_older_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_run(tmp_path)
+    monkeypatch.setattr(ImportanceSampledNLL, "version", 2)
+    after = small_run(tmp_path)
+    assert [(entry["name"], entry["version"]) for entry in after["evaluations"]] == [("bound", 1), ("nll", 2)]
+
+
+def test_failing_evaluator_is_recorded_and_the_others_still_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("planted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bound, "run", broken)
+        with pytest.raises(RunFailedError, match="bound"):
+            small_run(tmp_path)
+    run = only_run(tmp_path)
+    bound, nll = read(run, "results.json")["evaluations"]
+    assert (bound["status"], nll["status"]) == ("failed", "complete")
+    assert "ZeroDivisionError: planted" in bound["traceback"]
+    assert "ZeroDivisionError: planted" in (run / "run.log").read_text()
+    assert read(run, "status.json")["state"] == "failed"
+    assert small_run(tmp_path)["evaluations"][0]["status"] == "complete"  # the same command mends it
+    assert read(run, "status.json")["state"] == "complete"
+
+
+def test_training_that_is_stopped_by_a_signal_goes_on_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = small_run(tmp_path / "whole")
+    real_epoch = loop.run_epoch
+
+    def epoch_with_a_signal(training: loop.Training, bar: Any) -> None:
+        step = training.step
+        if training.progress.step == 12:
+            training.step = lambda *a: (signal.raise_signal(signal.SIGTERM), step(*a))[1]
+        real_epoch(training, bar)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "run_epoch", epoch_with_a_signal)
+        with pytest.raises(Interrupted) as stopped:
+            small_run(tmp_path / "stopped")
+    assert stopped.value.code == 128 + signal.SIGTERM
+    run = only_run(tmp_path / "stopped")
+    assert read(run, "status.json")["state"] == "interrupted"
+    assert (run / "checkpoints/step-00000013.pt").exists()  # in the middle of the second epoch
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert without_seconds(small_run(tmp_path / "stopped")) == without_seconds(expected)
+
+
+def test_not_finite_loss_stops_with_step_and_quantity(tmp_path: Path) -> None:
+    with pytest.raises(NotFiniteError, match=r"(loss|elbo|reconstruction|kl) was not finite at step \d+"):
+        small_run(tmp_path, "training.optimizer.lr=1e12", "training.schedule.final=1")
+    assert read(only_run(tmp_path), "status.json")["state"] == "failed"
+
+
+def test_collapse_is_said_while_it_trains(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    small_run(tmp_path, "model.objective.beta=50")
+    assert "collapse?" in caplog.text
+
+
+def test_early_stopping_waits_for_patience_and_keeps_the_best_epoch(tmp_path: Path) -> None:
+    facts = small_run(
+        tmp_path, "training.patience=2", "training.epochs=60", "training.optimizer.lr=0.1"
+    )["training"]  # fmt: skip
+    assert facts["stopped"] == "no better validation ELBO for 2 epochs"
+    assert facts["epochs"] == facts["best_epoch"] + 2
+    lines = [
+        line["valid"]["elbo"] for line in experiment.Metrics(only_run(tmp_path) / "metrics.jsonl").read()
+    ]
+    assert max(lines) == lines[facts["best_epoch"] - 1] == facts["best_valid_elbo"]
+
+
+def test_patience_does_not_run_during_the_warm_up(tmp_path: Path) -> None:
+    overrides = ["training.patience=1", "training.epochs=6", "training.optimizer.lr=1e-12"]
+    stopped = small_run(tmp_path / "a", *overrides, "training.schedule.final=1")["training"]
+    warm = small_run(
+        tmp_path / "b", *overrides, "training.schedule.final=1", "model.objective.warmup_epochs=4"
+    )["training"]  # fmt: skip
+    assert warm["epochs"] > 4 >= stopped["epochs"]
+
+
+def test_steps_override_epochs(tmp_path: Path) -> None:
+    facts = small_run(tmp_path, "training.steps=17")["training"]
+    assert (facts["steps"], facts["epochs"]) == (17, 2)
+
+
+def test_tensorboard_gets_the_numbers_of_every_epoch(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    small_run(tmp_path, "tracker=tensorboard")
+    events = EventAccumulator(str(only_run(tmp_path) / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("valid/elbo")] == [12, 24, 36]
+
+
+def test_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UserError, match=r"runtime\.device = 'cuda'.*auto, cpu"):
+        small_run(tmp_path, "runtime.device=cuda")

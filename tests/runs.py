@@ -1,0 +1,53 @@
+"""Runs in this process, small enough for a test, with the real configuration underneath."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+from vaebench.config.paths import conf_dir
+from vaebench.runner.experiment import run
+
+SMALL = [
+    "training.epochs=3",
+    "model.encoder.width=32",
+    "model.decoder.width=32",
+    "model.latent_dim=4",
+    "evaluation=likelihood",
+    "evaluation.nll.num_samples=20",
+    "runtime.device=cpu",
+    "runtime.threads=1",
+    "runtime.progress=never",
+]
+
+
+def small_config(outputs: Path, *overrides: str) -> Any:
+    """The composed config of a run of about a second."""
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        return compose("train", overrides=[*SMALL, f"paths.outputs={outputs}", *overrides])
+
+
+def small_run(outputs: Path, *overrides: str) -> Mapping[str, Any]:
+    """Run it, and return the content of its results.json."""
+    return run(small_config(outputs, *overrides))
+
+
+def only_run(outputs: Path) -> Path:
+    """The directory of the only run below `outputs`."""
+    (found,) = outputs.glob("*/*/*/seed*/v*")
+    return found
+
+
+def read(run_directory: Path, name: str) -> Any:
+    return json.loads((run_directory / name).read_text())
+
+
+def without_seconds(value: Any) -> Any:
+    """The same without wall-clock times, the only numbers of two equal runs that may differ."""
+    if isinstance(value, dict):
+        return {key: without_seconds(inner) for key, inner in value.items() if key != "seconds"}
+    return [without_seconds(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,184 @@
+"""Who may import whom (shared/design.md, section 3), and other rules of the house that a machine can see."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vaebench.config.paths import conf_dir
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "vaebench"
+FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+MAY_IMPORT = {  # the longest name that fits a module is its row; an entry includes what is below it
+    "": "",
+    "errors": "",
+    "ranges": "",
+    "atomic": "",
+    "seeding": "",
+    "distributions": "",
+    "terms": "distributions",
+    "model": "distributions terms",
+    "runstate": "errors",
+    "data.spec": "errors",
+    "data": "data seeding ranges errors",
+    "networks": "networks ranges",
+    "priors": "distributions ranges",
+    "likelihoods": "distributions ranges",
+    "posteriors": "distributions networks ranges",
+    "models": "model networks priors posteriors likelihoods terms distributions data.spec ranges",
+    "objectives": "objectives model distributions terms ranges",
+    "evaluation": "evaluation model terms distributions data.spec data.batches seeding atomic ranges",
+    "config": "config errors ranges",
+    "runner": "runner config data models model objectives evaluation terms distributions "
+    "seeding atomic ranges errors runstate",
+    "reporting": "reporting atomic errors runstate",
+    "train": "config runner errors",
+    "__main__": "train",
+    "status": "reporting",
+}
+
+
+def imports(source: str, module: str) -> Iterator[str]:
+    """Every module of vaebench that `source` imports when it runs, without the leading `vaebench.`."""
+    tree = ast.parse(source)
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (ours for alias in node.names if (ours := below(alias.name)) is not None)
+        elif isinstance(node, ast.ImportFrom):
+            home = f"vaebench.{module}".split(".")[: -node.level] if node.level else []
+            base = ".".join([*home, *([node.module] if node.module else [])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                ours = below(full if is_module(full) else base)
+                if ours is not None:
+                    yield ours
+
+
+def below(name: str) -> str | None:
+    first, _, rest = name.partition(".")
+    return rest if first == "vaebench" else None
+
+
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def forbidden(source: str, module: str) -> list[str]:
+    """The arrows from `module` that are not in the table."""
+    row = max((key for key in MAY_IMPORT if fits(module, key)), key=len)
+    allowed = MAY_IMPORT[row].split()
+    if not row and module:
+        return [f"{module} has no row in the table"]
+    return [
+        f"{module} -> {target or 'vaebench'}"
+        for target in imports(source, module)
+        if not any(fits(target, entry) for entry in allowed)
+    ]
+
+
+def fits(module: str, entry: str) -> bool:
+    return not entry or module == entry or module.startswith(f"{entry}.")
+
+
+def module_of(path: Path) -> str:
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return name.removesuffix("__init__").rstrip(".")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    assert forbidden(path.read_text(), module_of(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "arrow"),
+    [
+        ("objectives.elbo", "from vaebench.networks.mlp import MLPEncoder", "networks.mlp"),
+        ("objectives.elbo", "def f():\n    import vaebench.networks.mlp", "networks.mlp"),
+        ("objectives.elbo", "from ..networks import mlp", "networks.mlp"),
+        ("evaluation.nll", "from vaebench import models", "models"),
+        ("evaluation.nll", "if x:\n    from vaebench.data import mnist", "data.mnist"),
+        ("terms", "from vaebench.seeding import derive_seed", "seeding"),
+        ("config.check", "import numpy, vaebench.runner.loop as loop", "runner.loop"),
+        ("reporting.collect", "from vaebench.runner.records import Results", "runner.records"),
+        ("runner.loop", "from vaebench.reporting import collect", "reporting.collect"),
+        ("data.spec", "from .batches import in_order", "data.batches"),
+        ("model", "from vaebench.models.latent import LatentModel", "models.latent"),
+    ],
+)
+def test_an_arrow_that_goes_up_is_seen(module: str, line: str, arrow: str) -> None:
+    assert forbidden(line, module) == [f"{module} -> {arrow}"]
+
+
+def test_imports_for_the_type_checker_are_free_and_unknown_modules_are_not() -> None:
+    guarded = (
+        "if TYPE_CHECKING:\n    from vaebench.networks import mlp\nelse:\n    import vaebench.data.mnist"
+    )
+    assert forbidden(guarded, "objectives.elbo") == ["objectives.elbo -> data.mnist"]
+    assert forbidden("", "newcomer") == ["newcomer has no row in the table"]
+
+
+@pytest.mark.slow
+def test_reports_are_made_without_torch() -> None:
+    modules = ["vaebench.status", *(f"vaebench.{module_of(path)}" for path in PACKAGE.glob("reporting/*.py"))]
+    code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
+
+
+def classes_in(*folders: str) -> set[str]:
+    files = [path for folder in folders for path in (PACKAGE / folder).rglob("*.py")] + [PACKAGE / "model.py"]
+    trees = (ast.parse(path.read_text()) for path in files)
+    return {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+@pytest.mark.parametrize("folder", ["runner", "evaluation"])
+def test_nobody_asks_for_the_class_of_a_model_a_prior_or_an_objective(folder: str) -> None:
+    parts = classes_in("models", "priors", "posteriors", "likelihoods", "networks", "objectives")
+    assert {"LatentModel", "StandardPrior", "Objective", "ELBO", "Model"} <= parts
+    for path in (PACKAGE / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+                asked = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+                asked |= {inner.attr for inner in ast.walk(node) if isinstance(inner, ast.Attribute)}
+                assert not asked & parts, f"{path.name}, line {node.lineno}: {ast.unparse(node)}"
+
+
+def test_the_loop_knows_no_dataset_no_objective_and_no_evaluator_by_name() -> None:
+    nodes = list(ast.walk(ast.parse((PACKAGE / "runner/loop.py").read_text())))
+    words = {node.id for node in nodes if isinstance(node, ast.Name)}
+    words |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    words |= {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
+    conf = Path(conf_dir())
+    options = {
+        path.stem for group in ("dataset", "model/objective") for path in (conf / group).glob("*.yaml")
+    }
+    suites = [yaml.safe_load(path.read_text()) or {} for path in (conf / "evaluation").glob("*.yaml")]
+    names = options | {name for suite in suites for name in suite if name != "defaults"}
+    names |= classes_in("objectives", "data", "evaluation") - {"Model", "Objective", "Batches"}
+    names -= {"elbo", "active_units"}  # which are also numbers of the validation pass
+    assert {"digits", "nll", "svm_probe", "ELBO", "Bound"} <= names
+    assert not words & names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_are_short_and_public_classes_say_what_they_are(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    assert [c.name for c in classes if not c.name.startswith("_") and not ast.get_docstring(c)] == []
