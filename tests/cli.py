@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from vaebench.train import main
 
+ROOT = Path(__file__).parents[1]
 HYDRA_SAYS = "Error executing job with overrides"
 
 
@@ -74,7 +75,7 @@ def in_subprocess(
     done = subprocess.run(
         [sys.executable, *program, *words],
         cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **env},
         capture_output=True,
         text=True,
         timeout=120,

@@ -11,7 +11,13 @@ from tests.config.helpers import plant, plant_experiment
 from vaebench.data.digits import Digits
 from vaebench.data.mnist import MNIST
 
-TINY = ("training.steps=1", "evaluation=none", "model.encoder.width=8", "model.decoder.width=8")
+TINY = (
+    "runtime.device=cpu",
+    "training.steps=1",
+    "evaluation=none",
+    "model.encoder.width=8",
+    "model.decoder.width=8",
+)
 
 
 @pytest.fixture

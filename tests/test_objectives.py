@@ -128,6 +128,14 @@ def test_a_step_decodes_as_many_draws_as_the_objective_wants(num_samples, monkey
     model = toy.model()
     counts = count_draws(model, monkeypatch)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    step = make_step(model, elbo(num_samples=num_samples), optimizer, None, None, compiled=False)
+    step = make_step(
+        model,
+        elbo(num_samples=num_samples),
+        optimizer,
+        own_optimizer=None,
+        schedule=torch.optim.lr_scheduler.ConstantLR(optimizer),
+        clip_grad_norm=None,
+        compiled=False,
+    )
     step(toy.sample(7), torch.tensor(0))
     assert counts == [7 * num_samples]

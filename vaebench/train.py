@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import hydra
 
 from vaebench.config.explain import explain, is_mistake
+from vaebench.config.help import help_text
 from vaebench.config.paths import conf_dir
 from vaebench.errors import UserError
 
@@ -42,6 +43,9 @@ def main() -> None:
     # argparse wants the overrides on one side of a flag, and people write `dataset=mnist -m seed=0,1`.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     try:
+        if {"--help", "-h"} & {*sys.argv[1:]}:
+            print(help_text(sys.argv[1:]))
+            return
         job()
     except Exception as error:
         if getattr(error, "was_shown", False):

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from vaebench.config.check import checked
+from vaebench.config.errors import ConfigError
 from vaebench.config.paths import conf_dir
 
 CONF = Path(conf_dir())
@@ -25,6 +27,13 @@ def composed(*overrides: str, beside: Path | None = None) -> DictConfig:
 def config_of(*overrides: str, beside: Path | None = None) -> dict[str, Any]:
     """The checked config of a command line. Raises ConfigError."""
     return checked(composed(*overrides, beside=beside))
+
+
+def problems_of(*overrides: str, beside: Path | None = None) -> tuple[str, ...]:
+    """What is wrong with a command line that composes."""
+    with pytest.raises(ConfigError) as caught:
+        config_of(*overrides, beside=beside)
+    return caught.value.problems
 
 
 def plant(folder: Path, file: str, text: str) -> Path:

@@ -1,23 +1,16 @@
 """What the check of a composed config refuses, and in which words."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from tests.config.helpers import config_of, plant, plant_experiment
+from tests.config.helpers import config_of, problems_of
 from vaebench.config.check import checked, options_of
 from vaebench.config.errors import ConfigError
 from vaebench.networks.mlp import MLPEncoder
 from vaebench.runner.optimizers import adam
-
-
-def problems_of(*overrides: str, beside: Path | None = None) -> tuple[str, ...]:
-    with pytest.raises(ConfigError) as caught:
-        config_of(*overrides, beside=beside)
-    return caught.value.problems
 
 
 @pytest.mark.parametrize(
@@ -106,75 +99,6 @@ def test_a_reference_to_nothing_is_named() -> None:
     assert problems_of("seed=${sede}") == ("seed: Interpolation key 'sede' not found",)
 
 
-@pytest.mark.parametrize(
-    ("body", "start"),
-    [
-        (
-            "training: {epohcs: 3}",
-            "training.epohcs: no such key; did you mean 'epochs'? (choices: batch_size, ",
-        ),
-        (
-            "model: {encoder: {dpeth: 3}}",
-            "model.encoder.dpeth: no such key; did you mean 'depth'? (choices: ",
-        ),
-        ("modle: vae", "modle: no such key; did you mean 'model'? (choices: data_root, "),
-        (
-            "model: vamp",
-            "model = 'vamp': expected a component, a mapping with a _target_; choose one with model=vamp",
-        ),
-        (
-            "evaluation: full",
-            "evaluation = 'full': expected components by name; choose one with evaluation=full",
-        ),
-        ("training: 3", "training = 3: expected a group of settings"),
-        ("tracker: null", "tracker = null: expected a component"),
-    ],
-)
-def test_a_mistake_in_an_experiment_file_is_found(tmp_path: Path, body: str, start: str) -> None:
-    plant_experiment(tmp_path, "mine", body)
-    (problem,) = problems_of("experiment=mine", beside=tmp_path)
-    assert problem.startswith(start)
-
-
-def test_an_experiment_without_its_package_header_is_told_so(tmp_path: Path) -> None:
-    plant(tmp_path, "experiment/mine", "training: {epochs: 3}")
-    (problem,) = problems_of("experiment=mine", beside=tmp_path)
-    assert problem == "experiment: its file needs `# @package _global_` as the first line"
-
-
-@pytest.mark.parametrize(
-    ("line", "messages"),
-    [
-        (
-            "_target_: vaebench.networks.mlp.MLPEncoder\nwidht: 5",
-            (
-                "model.encoder.widht: no such key; did you mean 'width'? (choices: activation, depth, width)",
-                "model.encoder.width: missing; it needs a value",
-            ),
-        ),
-        (
-            "_target_: vaebench.networks.mlp.MLPEncodr\nwidth: 5",
-            (
-                "model.encoder._target_ = 'vaebench.networks.mlp.MLPEncodr': vaebench.networks.mlp has no "
-                "'MLPEncodr'; did you mean 'MLPEncoder'? (choices: MLPDecoder, MLPEncoder)",
-            ),
-        ),
-        (
-            "_target_: vaebench.networks.mpl.MLPEncoder\nwidth: 5",
-            (
-                "model.encoder._target_ = 'vaebench.networks.mpl.MLPEncoder': cannot be imported "
-                "(No module named 'vaebench.networks.mpl')",
-            ),
-        ),
-    ],
-)
-def test_a_mistake_in_a_nested_group_file_is_found(
-    tmp_path: Path, line: str, messages: tuple[str, ...]
-) -> None:
-    plant(tmp_path, "model/encoder/mine", f"{line}\ndepth: 1\nactivation: relu\n")
-    assert problems_of("model/encoder=mine", beside=tmp_path) == messages
-
-
 def test_all_mistakes_are_listed_at_once_in_one_message() -> None:
     with pytest.raises(ConfigError) as caught:
         config_of("+typo=1", "model.latent_dim=-3", "training.epochs=many", "evaluation.nll.num_samples=0")
@@ -190,6 +114,12 @@ def test_values_arrive_in_the_declared_types() -> None:
     values = [config["training"]["optimizer"]["lr"], config["training"]["clip_grad_norm"], config["seed"]]
     assert [(value, type(value)) for value in values] == [(1.0, float), (2.0, float), (3, int)]
     assert config["training"]["optimizer"]["betas"] == (0.9, 0.999)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "a b"])
+def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
+    for key in ("model.name", "dataset.name"):
+        assert problems_of(f"{key}='{name}'") == (f"{key} = {name!r}: expected letters, digits and _ . -",)
 
 
 def test_the_check_leaves_no_omegaconf_behind() -> None:

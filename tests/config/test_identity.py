@@ -93,8 +93,9 @@ def test_another_training_has_another_hash(override: str) -> None:
     ],
 )
 def test_two_spellings_of_a_number_have_one_hash(one: str, other: str) -> None:
-    assert config_hash(config_of(one)) == config_hash(config_of(other))
-    assert differences(config_of(one), config_of(other)) == []
+    first, second = config_of(one), config_of(other)
+    assert config_hash(first) == config_hash(second)
+    assert differences(first, second) == []
 
 
 def test_the_hash_survives_the_file_that_keeps_the_config() -> None:

@@ -73,6 +73,15 @@ def test_a_gap_of_a_nat_is_saturated_far_from_the_cap(tmp_path):
     assert numbers["mi_saturated"].value == 1
 
 
+def test_within_a_nat_of_the_cap_is_saturated_at_a_small_gap(tmp_path):
+    """Posteriors in far apart pairs: I_lower = log N / 2, and the upper one log 2 - log N / (N - 1) above."""
+    x = 100 * torch.arange(100.0).repeat_interleave(2).unsqueeze(1)
+    numbers = measure(ALL, make_context(identity_model((1,)), x, tmp_path))
+    assert numbers["mi_lower"].value == pytest.approx(math.log(200 / 2), abs=1e-9)
+    assert numbers["mi_upper"].value == pytest.approx(math.log(199), abs=1e-9)
+    assert numbers["mi_saturated"].value == 1
+
+
 @pytest.mark.parametrize("std", [0.01, 0.3, 1.0, 3.0])
 def test_lower_bound_never_passes_its_cap(std, tmp_path):
     x = 3 * torch.randn(64, 2, generator=torch.Generator().manual_seed(0))

@@ -30,6 +30,7 @@ def mlp(epochs: int = 20, patience: int = 20) -> MLPProbe:
 
 PROBES = [
     pytest.param(svm(), "svm_linear_accuracy", id="linear"),
+    pytest.param(svm(), "svm_linear_ovr_accuracy", id="linear ovr"),
     pytest.param(svm("rbf"), "svm_rbf_accuracy", id="rbf"),
     pytest.param(mlp(), "mlp_accuracy", id="mlp"),
 ]
@@ -83,6 +84,18 @@ def test_standard_error_is_binomial(tmp_path):
     assert number.value == pytest.approx(0.75)
     assert number.n == 80
     assert number.standard_error == pytest.approx((0.75 * 0.25 / 80) ** 0.5)
+
+
+def test_one_against_one_reads_classes_between_others_and_one_against_rest_does_not(tmp_path):
+    """Six classes on a line: no half-line holds one of the inner four."""
+
+    def on_a_line(seed: int) -> Split:
+        y = torch.arange(300) % 6
+        return Split((y + 0.1 * torch.randn(300, generator=torch.Generator().manual_seed(seed)))[:, None], y)
+
+    numbers = measure(svm(), of_codes(on_a_line(0), on_a_line(1), on_a_line(2), tmp_path))
+    assert numbers["svm_linear_accuracy"].value > 0.98
+    assert numbers["svm_linear_ovr_accuracy"].value < 0.8
 
 
 def test_linear_probe_is_linear_and_rbf_probe_is_not(tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +26,8 @@ from vaebench.config.values import A_COMPONENT, A_SUITE, as_annotated, wrong
 Options = dict[str, tuple[Any, bool]]
 """Option name -> (annotation, whether it must be given)."""
 
+FOLDER = re.compile(r"\w[\w.-]*")
+
 FILED_WITH: dict[str, Options] = {"model": {"objective": (Node, True)}}
 """Parts that stand in a node's group but are no option of its class: the loop, not the model, gets them."""
 
@@ -38,6 +41,10 @@ def checked(cfg: DictConfig) -> dict[str, Any]:
         raise ConfigError(f"{error.full_key}: {what.splitlines()[0]}") from error
     problems: list[str] = []
     values = _check_mapping(plain, _fields(Config), "", problems)
+    for part in ("dataset", "model"):  # whose names are folders of the run directory
+        node = values.get(part)
+        if isinstance(node, dict) and not FOLDER.fullmatch(str(node.get("name", part))):
+            problems.append(wrong(f"{part}.name", node["name"], "expected letters, digits and _ . -"))
     if problems:
         raise ConfigError(*problems)
     return values

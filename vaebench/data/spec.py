@@ -73,6 +73,8 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
+    """A dataset in its three parts."""
+
     train: Split
     valid: Split
     test: Split

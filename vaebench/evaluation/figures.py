@@ -177,11 +177,13 @@ class LatentTSNE:
             raise NotApplicableError(f"{len(mean)} codes of {mean.shape[1]} units are too few")
         points = TSNE(perplexity=self.perplexity, init="pca", random_state=0).fit_transform(mean)
         labels = context.splits.test.y
-        colours = INK if labels is None else labels[: len(points)].cpu().numpy()
         figure, axis = new_figure(5.5, 5)
-        dots = axis.scatter(*points.T, c=colours, cmap="tab10", s=4, linewidths=0)
         axis.set_axis_off()
-        if labels is not None:
+        if labels is None:
+            axis.scatter(*points.T, color=INK, s=4, linewidths=0)
+        else:
+            colours = labels[: len(points)].cpu().numpy()
+            dots = axis.scatter(*points.T, c=colours, cmap="tab10", s=4, linewidths=0)
             axis.legend(*dots.legend_elements(), frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         context.save_figure("tsne", figure)
         context.save_arrays("tsne", points=points)

@@ -18,6 +18,8 @@ class Tracker(Protocol):
 
 
 class NoTracker:
+    """metrics.jsonl is enough."""
+
     def __init__(self, directory: Path) -> None:
         pass
 
