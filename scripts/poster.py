@@ -8,7 +8,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-LAYOUT = [["curves", "curves", "tsne"], ["reconstructions", "reconstructions", "tsne"]]
+LAYOUT = "CCT;RRT"
+FIGURES = {"C": "curves", "R": "reconstructions", "T": "tsne"}
 
 
 def main() -> None:
@@ -18,7 +19,7 @@ def main() -> None:
     options = parser.parse_args()
     figure = Figure(figsize=(12, 4.2), layout="constrained")
     for name, axis in figure.subplot_mosaic(LAYOUT, height_ratios=[1.55, 1]).items():
-        axis.imshow(imread(options.run / "figures" / f"{name}.png"))
+        axis.imshow(imread(options.run / "figures" / f"{FIGURES[name]}.png"))
         axis.set_axis_off()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.out, dpi=110)

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.cli import Outcome, Program, in_subprocess
+from tests.config.helpers import plant_experiment
 
 WATCH_FOR_TORCH = (
     "-c",
@@ -79,14 +80,23 @@ def test_every_entry_is_the_same_program(tmp_path: Path) -> None:
     assert yaml.safe_load(outcomes[0].stdout)["model"]["latent_dim"] == 7
 
 
-def test_help_names_every_group_and_how_to_begin(vaebench: Program) -> None:
-    outcome = vaebench("--help")
-    assert outcome.code == 0
+def test_help_names_every_group_and_the_config_of_the_words(vaebench: Program, tmp_path: Path) -> None:
+    plant_experiment(tmp_path, "paper/row", "seed: 1")
+    outcome = vaebench("--config-dir", str(tmp_path), "dataset=mnist", "seed=3", "--help")
+    assert (outcome.code, outcome.stderr) == (0, "")
     lines = outcome.stdout.splitlines()
     assert "dataset: digits, mnist, mnist_gray, mnist_static" in lines
     assert any(line.startswith("model/likelihood: ") for line in lines)
+    assert any(line.startswith("experiment") and "row" in line for line in lines)
     assert any("vaebench -m" in line for line in lines)
-    assert "seed: 0" in lines
+    assert "seed: 3" in lines
+    assert "  name: mnist" in lines
+
+
+def test_a_mistake_beside_a_call_for_help_is_told(vaebench: Program) -> None:
+    outcome = vaebench("--help", "dataset=mnst")
+    assert outcome.code == 1
+    assert outcome.message.startswith("dataset = 'mnst': no such option; did you mean 'mnist'?")
 
 
 def test_the_config_is_shown_and_nothing_is_run(vaebench: Program, tmp_path: Path) -> None:

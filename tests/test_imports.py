@@ -26,7 +26,7 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
     "model": "distributions terms",
     "runstate": "errors",
     "data.spec": "errors",
-    "data": "data seeding ranges errors",
+    "data": "data seeding atomic ranges errors",
     "networks": "networks ranges",
     "priors": "distributions ranges",
     "likelihoods": "distributions ranges",

@@ -87,6 +87,7 @@ def test_free_bits_push_only_the_units_above_the_threshold():
     assert gradient[:, 0].tolist() == [0, 0]
     torch.testing.assert_close(loss.total + loss.parts["reconstruction"], torch.tensor(0.5 + 1.25).double())
     torch.testing.assert_close(loss.parts["kl"], torch.tensor(0.025 + 1.25).double())
+    torch.testing.assert_close(loss.parts["elbo"], loss.parts["reconstruction"] - loss.parts["kl"])
 
 
 def test_free_bits_are_of_the_batch_mean_not_of_each_datum():

@@ -1,4 +1,4 @@
-"""Sweeps from the command line, as a researcher types them: in one process, and over the cores with joblib."""
+"""Sweeps from the command line, as researchers type them: in one process, and over the cores."""
 
 from __future__ import annotations
 

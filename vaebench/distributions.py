@@ -68,7 +68,7 @@ class Gaussian:
         """log q_j(z_i) of every point `z [M, D]` under every Gaussian of the batch, `[M, B]`, in float64.
 
         Two matrix products instead of M x B x D numbers: the square is expanded, whose cancellation float64
-        affords down to standard deviations of 1e-6.
+        affords down to standard deviations of 1e-4.
         """
         z, mean, logvar = z.double(), self.mean.double(), self.logvar.double()
         precision = torch.exp(-logvar)
@@ -125,7 +125,7 @@ def log_mean_exp(log_values: Tensor, dim: int) -> Tensor:
 
 
 class _Softplus(torch.autograd.Function):
-    """log(1 + exp(x)); any number of derivatives, batched by vmap."""
+    """log(1 + exp(x)); any number of backward derivatives, batched by vmap."""
 
     generate_vmap_rule = True
 
@@ -144,7 +144,7 @@ class _Softplus(torch.autograd.Function):
 
 
 def softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)) to 1e-7 nats absolute, which is what a log likelihood needs.
+    """log(1 + exp(x)) to a few 1e-7 nats absolute, which is what a log likelihood needs.
 
     torch's own keeps relative precision where the value is tiny, through a log1p that runs scalar on CPUs
     and costs more than the matrix products of a small decoder: this one is five times as fast there.

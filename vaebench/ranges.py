@@ -7,6 +7,9 @@ from annotated_types import Ge, Gt, Interval, Lt
 Count = Annotated[int, Ge(1)]
 """How many of something there are: at least one."""
 
+Several = Annotated[int, Ge(2)]
+"""Enough of something to compare one with the others."""
+
 Natural = Annotated[int, Ge(0)]
 """A count that may be zero."""
 

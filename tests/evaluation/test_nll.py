@@ -21,7 +21,7 @@ EXACT = 5e-5  # nats: float32 densities of a few units
 
 
 def evaluator(num_samples: int, num_data: int | None = None) -> ImportanceSampledNLL:
-    return ImportanceSampledNLL(num_samples=num_samples, num_data=num_data)
+    return ImportanceSampledNLL(num_samples=num_samples, num_data=num_data, subset="first")
 
 
 @pytest.mark.parametrize("batch_bytes", [SMALLEST, 2**24])
@@ -30,7 +30,7 @@ def test_importance_sampled_nll_equals_closed_form_for_exact_posterior(num_sampl
     x = TOY.sample(30)
     context = make_context(TOY.model(), x, tmp_path, batch_bytes=batch_bytes)
     numbers = measure(evaluator(num_samples), context)
-    arrays = saved(context, f"nll_{num_samples}")
+    arrays = saved(context, f"nll_{num_samples}_{len(x)}")
     np.testing.assert_allclose(arrays["log_px"], TOY.log_px(x), rtol=0, atol=EXACT)
     np.testing.assert_allclose(arrays["ess"], num_samples, rtol=1e-6)  # of equal weights it is S
     assert numbers["nll_nats"].value == pytest.approx(-float(TOY.log_px(x).mean()), abs=EXACT)
@@ -96,11 +96,15 @@ def test_as_many_samples_are_used_as_are_asked_for(num_samples, batch_bytes, tmp
     assert numbers["importance_samples"].value == num_samples
 
 
-def test_the_first_test_data_are_measured(tmp_path):
+@pytest.mark.parametrize("subset", ["first", "random"])
+def test_the_chosen_test_data_are_measured_and_named(tmp_path, subset):
     x = TOY.sample(30)
     context = make_context(TOY.model(), x, tmp_path)
-    numbers = measure(evaluator(3, num_data=8), context)
-    np.testing.assert_allclose(saved(context, "nll_3")["log_px"], TOY.log_px(x[:8]), rtol=0, atol=EXACT)
+    numbers = measure(ImportanceSampledNLL(num_samples=3, num_data=8, subset=subset), context)
+    arrays = saved(context, "nll_3_8")
+    assert (arrays["index"].tolist() == list(range(8))) == (subset == "first")
+    assert len(set(arrays["index"].tolist())) == 8
+    np.testing.assert_allclose(arrays["log_px"], TOY.log_px(x[arrays["index"]]), rtol=0, atol=EXACT)
     assert numbers["nll_nats"].n == 8
 
 
@@ -161,6 +165,6 @@ def test_interrupted_nll_goes_on_to_the_bit_identical_result(tmp_path, monkeypat
     rest = context("cut")
     assert measure(evaluator(64), rest, seed=9) == expected
     assert sum(counts) == 7 * 64
-    for name, array in saved(whole, "nll_64").items():
-        np.testing.assert_array_equal(saved(rest, "nll_64")[name], array)
+    for name, array in saved(whole, "nll_64_12").items():
+        np.testing.assert_array_equal(saved(rest, "nll_64_12")[name], array)
     assert list((rest.directory / "scratch").iterdir()) == []

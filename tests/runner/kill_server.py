@@ -50,6 +50,15 @@ def state_of(outputs: Path) -> str:
     return "in training" if "index.json" in files else "before the first checkpoint"
 
 
+def wait_for_evaluation(pid: int, outputs: Path) -> None:
+    """Until the training below `outputs` has ended, or the process has."""
+    while (
+        not any(outputs.rglob("best.pt"))
+        and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    ):
+        time.sleep(0.01)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     plan = json.loads(sys.argv[1])
@@ -66,6 +75,8 @@ def main() -> None:
             _, status = os.waitpid(pid, 0)
             print(json.dumps({"states": states, "exit": os.waitstatus_to_exitcode(status)}))
             return
+        if chance.random() < 0.3:
+            wait_for_evaluation(pid, outputs)
         time.sleep(chance.uniform(*plan["seconds"]))
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)

@@ -24,9 +24,8 @@ def test_run_directory_holds_config_provenance_metrics_results_and_status(tmp_pa
     run = only_run(tmp_path)
     assert read(run, "results.json") == results
     assert results["schema_version"] == 1
-    assert results["run"] == {
-        "dataset": "digits", "model": "vae", "hash": run.parts[-3], "seed": 0, "version": "v0", "tier": "full",
-    }  # fmt: skip
+    name = {"dataset": "digits", "model": "vae", "hash": run.parts[-3], "seed": 0, "version": "v0"}
+    assert results["run"] == name | {"tier": "full"}
     assert results["training"]["epochs"] == 3
     assert [entry["name"] for entry in results["evaluations"]] == ["bound", "nll"]
     assert all(entry["status"] == "complete" for entry in results["evaluations"])

@@ -1,4 +1,4 @@
-"""`vaebench --help`: Hydra's own composes every file of every group, which takes as long as there are files."""
+"""`vaebench --help`: Hydra's own composes every file of every group, and takes as long as there are."""
 
 from __future__ import annotations
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from vaebench.atomic import write_bytes
 from vaebench.data.spec import DataError
 
 
@@ -19,31 +19,28 @@ def find(root: Path, candidates: Iterable[str]) -> Path | None:
 
 def check_sha256(path: Path, expected: str) -> None:
     """Raise DataError unless the file's content has the official hash."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    if digest.hexdigest() != expected:
-        raise DataError(
-            f"{path} is truncated or corrupt: its SHA-256 is {digest.hexdigest()[:16]}..., "
-            f"the official file's is {expected[:16]}... Delete it and fetch it again."
-        )
+        _compare(hashlib.file_digest(file, "sha256").hexdigest(), expected, path)
 
 
-def gunzip(source: Path, target: Path) -> Path:
-    """Unpack `source` to `target`, which appears whole or not at all."""
+def unpack(source: Path, target: Path, expected: str) -> None:
+    """The content of `source`, a .gz file or not, as `target`, once it has the official hash."""
     try:
-        with gzip.open(source, "rb") as packed:
-            content = packed.read()
+        content = gzip.decompress(source.read_bytes()) if source.suffix == ".gz" else source.read_bytes()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(
             f"{source} is truncated or corrupt ({error}). Delete it and fetch it again."
         ) from error
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    partial.write_bytes(content)
-    partial.replace(target)
-    return target
+    _compare(hashlib.sha256(content).hexdigest(), expected, source)
+    write_bytes(target, content)
+
+
+def _compare(digest: str, expected: str, path: Path) -> None:
+    if digest != expected:
+        raise DataError(
+            f"{path} is truncated or corrupt: its content's SHA-256 is {digest[:16]}..., the official "
+            f"one is {expected[:16]}... Delete it and fetch it again."
+        )
 
 
 def download(what: str, fetch: Callable[[], object], instructions: str) -> None:

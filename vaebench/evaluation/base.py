@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,12 +15,15 @@ from tqdm import tqdm
 
 from vaebench.atomic import write_bytes
 from vaebench.data.batches import in_order
-from vaebench.data.spec import DataSpec, Split, SplitName, Splits
+from vaebench.data.spec import DataSpec, SplitName, Splits
 from vaebench.distributions import Distribution, Posterior
 from vaebench.model import Model
-from vaebench.seeding import derive_seed
+from vaebench.seeding import derive_seed, seeded
 
 ENCODE_BATCH = 1000
+
+Subset = Literal["random", "first"]
+"""Which of the test data: MNIST's first half is some six nats easier than its second."""
 
 
 class NotApplicableError(Exception):
@@ -93,19 +96,30 @@ class Context:
     def encoded(self, split: SplitName) -> Posterior:
         """q(z|x) of every datum of a split, encoded once and shared by all evaluators."""
         if split not in self._encoded:
-            with torch.no_grad():
-                parts = [self.model.encode(x) for x in self.batches(split, ENCODE_BATCH)]
+            # A posterior that draws must not depend on which evaluator asks first.
+            with torch.no_grad(), seeded(derive_seed(self.seed, "encode", split)):
+                parts = [self.model.encode(x) for x in self._data(split)]
             self._encoded[split] = parts[0].cat(parts)
         return self._encoded[split]
 
-    def batches(self, split: SplitName, size: int) -> Iterator[Tensor]:
-        """A split in its order, as the model sees it; the same draws of stochastic data at every call."""
-        return in_order(self.splits[split], size, derive_seed(self.seed, "evaluation", "data"))
+    @cached_property
+    def test_data(self) -> Tensor:
+        """The test set as the model sees it, `[N, *shape]`; what `encoded("test")` encodes."""
+        return torch.cat(list(self._data("test")))
 
-    def test_data(self, num: int | None = None) -> Tensor:
-        """The first `num` test data, or all."""
-        test: Split = self.splits.test
-        return test.gather(slice(0, num), torch.Generator(test.x.device).manual_seed(0))
+    def _data(self, split: SplitName) -> Iterator[Tensor]:
+        """A split in its order; stochastic data are drawn once, by the seed."""
+        return in_order(self.splits[split], ENCODE_BATCH, derive_seed(self.seed, "evaluation", "data"))
+
+    def subset(self, num: int | None, which: Subset) -> Tensor:
+        """Indices of `num` test data in their order, the first or a seeded choice; of all for None."""
+        n = len(self.splits.test)
+        if num is None or num >= n:
+            return torch.arange(n)
+        if which == "first":
+            return torch.arange(num)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "subset"))
+        return torch.randperm(n, generator=generator)[:num].sort().values
 
     def rows_per_chunk(self, minimum: int = 64) -> int:
         """How many data may be decoded at once within the memory set for it."""

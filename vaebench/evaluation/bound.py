@@ -29,8 +29,9 @@ class Bound:
         q = context.encoded("test")
         size = max(1, context.rows_per_chunk() // self.num_samples)
         reconstruction, kl, kl_units = [], [], []
-        for i, x in enumerate(context.batches("test", size)):
-            terms = context.model.terms(x, self.num_samples, q=q[i * size : (i + 1) * size], p=context.prior)
+        for start in range(0, len(q), size):
+            part = slice(start, start + size)
+            terms = context.model.terms(context.test_data[part], self.num_samples, q=q[part], p=context.prior)
             reconstruction.append(terms.log_px_z.double().mean(0).cpu())
             kl.append(terms.kl_per_datum.double().cpu())
             if terms.kl is not None:

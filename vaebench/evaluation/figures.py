@@ -93,7 +93,7 @@ class Reconstructions:
     def run(self, context: Context) -> Iterator[Measurement]:
         need_images(context)
         context.need(latent=True)
-        x = context.test_data(self.num)
+        x = context.test_data[: self.num]
         pairs = torch.cat([x, context.model.reconstruct(x)])
         save_images(context, "reconstructions", pairs, len(x), "test data, and their reconstructions below")
         yield from ()
@@ -135,7 +135,7 @@ class LatentTraversal:
         codes = mean[:1].repeat(len(units) * self.num_steps, 1)
         rows = torch.arange(len(codes), device=mean.device)
         codes[rows, units.repeat_interleave(self.num_steps)] = positions.repeat(len(units))
-        x = context.test_data(1).expand(len(codes), *context.spec.shape)
+        x = context.test_data[:1].expand(len(codes), *context.spec.shape)
         images = context.model.decode_mean(codes.unsqueeze(0), x).squeeze(0)
         title = f"a row per latent unit, most active first; from {-self.reach:g} to {self.reach:g}"
         save_images(context, "traversal", images, self.num_steps, title)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaebench.evaluation.base import Context, Measurement, NotApplicableError, mean_and_error
-from vaebench.ranges import Count
+from vaebench.ranges import Several
 
 TILE = 1000  # rows of the N x N matrix at a time: 80 MB in float64 at N = 10,000
 
@@ -31,7 +31,7 @@ class MutualInformation:
 
     version: ClassVar = 1
 
-    def __init__(self, *, num_data: Count | None) -> None:
+    def __init__(self, *, num_data: Several | None) -> None:
         self.num_data = num_data
 
     @torch.no_grad()

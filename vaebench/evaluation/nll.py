@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vaebench.distributions import Posterior
-from vaebench.evaluation.base import Context, Measurement, mean_and_error, save_npz
+from vaebench.evaluation.base import Context, Measurement, Subset, mean_and_error, save_npz
 from vaebench.ranges import Count
 from vaebench.seeding import derive_seed, seeded
 
@@ -24,29 +24,33 @@ class ImportanceSampledNLL:
     """-log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x), z_s ~ q(z|x) (Burda et al. 2016, eq. 8).
 
     In expectation an upper bound of -log p(x), falling with S. Each datum is encoded once; draws are decoded
-    in chunks and summed in float64. `num_data` takes the first test data, null all. The standard error is
-    over data; `nll_mc_error` is the part of it that more samples would remove, by the delta method from the
-    effective sample sizes (sum w)^2 / sum w^2. Never through a training loss: no beta, no penalty.
+    in chunks and summed in float64. `num_data` takes a `random` choice of test data or the `first`, null
+    all. The standard error is over data; `nll_mc_error` is the part that more samples would remove, by the
+    delta method from the effective sample sizes (sum w)^2 / sum w^2. Never through a training loss: no
+    beta, no penalty.
     """
 
     version: ClassVar = 1
 
-    def __init__(self, *, num_samples: Count, num_data: Count | None) -> None:
+    def __init__(self, *, num_samples: Count, num_data: Count | None, subset: Subset) -> None:
         self.num_samples = num_samples
         self.num_data = num_data
+        self.subset = subset
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
         context.need(density=True, latent=True)
-        x = context.test_data(self.num_data)
-        q = context.encoded("test")[: len(x)]
+        chosen = context.subset(self.num_data, self.subset).to(context.device)
+        x, q = context.test_data[chosen], context.encoded("test")[chosen]
         log_px, ess = self._estimate(x, q, context)
         size = math.prod(context.spec.shape)
         mean, error = mean_and_error(-log_px)
         n, num = len(x), self.num_samples
         # Var[log mean w] = Var[w] / (S E[w]^2) = 1/ESS - 1/S, up to O(1/S^2)
         mc_error = float((1 / ess - 1 / num).clamp(min=0).sum().sqrt() / n)
-        context.save_arrays(f"nll_{num}", log_px=log_px.numpy(), ess=ess.numpy())
+        context.save_arrays(
+            f"nll_{num}_{n}", log_px=log_px.numpy(), ess=ess.numpy(), index=chosen.cpu().numpy()
+        )
         yield Measurement("nll_nats", mean, "nats", False, n, error)
         yield Measurement("nll_mc_error", mc_error, "nats", False, n)
         yield Measurement(
@@ -63,7 +67,7 @@ class ImportanceSampledNLL:
         """
         rows = context.rows_per_chunk()
         block = min(len(x), max(1, rows // self.num_samples))
-        partial = context.directory / "scratch" / f"nll_{self.num_samples}_{len(x)}_{rows}.npz"
+        partial = context.directory / "scratch" / f"nll_{self.num_samples}_{len(x)}_{self.subset}_{rows}.npz"
         result, done = _resume(partial, len(x))
         saved_at = monotonic()
         for start in context.track(range(done, len(x), block), f"NLL, {self.num_samples} samples"):

@@ -24,8 +24,8 @@ class SVMProbe:
     `linear` is scikit-learn's LinearSVC (squared hinge), a machine for every pair of classes, as libsvm and
     most of what is called "an SVM" has it; `svm_linear_ovr_accuracy` is the same with one machine a class,
     LinearSVC's own way, which reads less from the same code. `rbf` is SVC, quadratic in `num_train`. The
-    means are divided by one number for all units, so that dead units stay dead. Standard errors are
-    binomial, over test data.
+    means stay in the prior's units, so that a collapsed code stays collapsed. Standard errors are binomial,
+    over test data.
     """
 
     version: ClassVar = 1
@@ -45,7 +45,6 @@ class SVMProbe:
         x, y = features(context, "train")
         test_x, test_y = features(context, "test")
         x, y = x[: self.num_train], y[: self.num_train]
-        scale = x.std().clamp(min=1e-12)
         linear = LinearSVC(C=1.0, dual=False, random_state=0)
         machines = {
             "linear": {"svm_linear": OneVsOneClassifier(linear), "svm_linear_ovr": linear},
@@ -54,8 +53,8 @@ class SVMProbe:
         for name, machine in machines[self.kernel].items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # an unfinished fit shows in its accuracy
-                machine.fit((x / scale).numpy(), y.numpy())
-            correct = machine.predict((test_x / scale).numpy()) == test_y.numpy()
+                machine.fit(x.numpy(), y.numpy())
+            correct = machine.predict(test_x.numpy()) == test_y.numpy()
             yield accuracy(f"{name}_accuracy", float(correct.mean()), len(correct))
 
 
