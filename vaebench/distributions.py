@@ -124,29 +124,31 @@ def log_mean_exp(log_values: Tensor, dim: int) -> Tensor:
     return torch.logsumexp(log_values, dim) - math.log(log_values.shape[dim])
 
 
-class _Softplus(torch.autograd.Function):
-    """log(1 + exp(x)); any number of backward derivatives, batched by vmap."""
+class _BernoulliLogProb(torch.autograd.Function):
+    """x l - softplus(l); any number of backward derivatives in l, batched by vmap."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return torch.exp(-x.abs()).add_(1).log_().add_(x.relu())
+    def forward(logits: Tensor, x: Tensor) -> Tensor:
+        softplus = logits.abs().neg_().exp_().add_(1).log_().add_(logits.relu())
+        return torch.addcmul(softplus.neg_(), x, logits)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return grad * torch.sigmoid(x)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        logits, x = ctx.saved_tensors
+        return grad * (x - torch.sigmoid(logits)), None
 
 
-def softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)) to a few 1e-7 nats absolute, which is what a log likelihood needs.
+def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:
+    """log p(x) of each binary x under Bernoulli(sigmoid(logits)), to a few 1e-7 nats; x gets no gradient.
 
-    torch's own keeps relative precision where the value is tiny, through a log1p that runs scalar on CPUs
-    and costs more than the matrix products of a small decoder: this one is five times as fast there.
+    torch's softplus keeps relative precision where it is tiny, through a log1p that runs scalar on CPUs and
+    costs more than the matrix products of a small decoder; a log likelihood needs absolute precision only,
+    and is five times as fast without. `logits` may have leading dimensions that x lacks.
     """
-    return _Softplus.apply(x)
+    return _BernoulliLogProb.apply(logits, x)

@@ -63,7 +63,8 @@ class Split:
 
     def gather(self, index: Tensor | slice, generator: torch.Generator) -> Tensor:
         """The data at `index` as the model sees them, `[B, *shape]`, float32."""
-        x = self.x[index].float()
+        chosen = self.x[index] if isinstance(index, slice) else self.x.index_select(0, index)
+        x = chosen.float()
         if self.scale != 1.0:
             x = x * self.scale
         if self.stochastic:

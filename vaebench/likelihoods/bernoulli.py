@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vaebench.distributions import softplus
+from vaebench.distributions import bernoulli_log_prob
 
 
 class Bernoulli(nn.Module):
@@ -29,7 +29,7 @@ class Bernoulli(nn.Module):
         self._dims = tuple(range(-len(shape), 0))
 
     def log_prob(self, x: Tensor, logits: Tensor) -> Tensor:
-        return (x * logits - softplus(logits)).sum(self._dims)
+        return bernoulli_log_prob(x, logits).sum(self._dims)
 
     def mean(self, logits: Tensor) -> Tensor:
         return torch.sigmoid(logits)

@@ -134,7 +134,7 @@ def run_epoch(training: Training, bar: tqdm[Any]) -> None:
     while progress.batch < len(training.batches) and progress.step < training.num_steps:
         x = training.batches(progress.epoch, progress.batch)
         training.finished_steps.fill_(progress.step)
-        training.meter.add(training.step(x, training.finished_steps), len(x), training.finished_steps)
+        training.meter.add(training.step(x, training.finished_steps), len(x), progress.step)
         progress.step += 1
         progress.batch += 1
         bar.update()

@@ -1,29 +1,29 @@
-"""The short table at the end of a run."""
+"""The short table at the end of a run; results.json has the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+DETAILS = {
+    "nll_mc_error",
+    "ess_5_percent",
+    "importance_samples",
+    "marginal_kl_lower",
+    "marginal_kl_upper",
+    "reconstruction",
+}
+"""Measurements that are read with others, and seldom first."""
+
 
 def summary_table(entries: Sequence[Mapping[str, Any]], results: Mapping[str, Any], directory: Path) -> str:
-    """Every measurement of the suite with its standard error, then training, tier and directory."""
-    rows = [
-        (f"{entry['name']}.{m['name']}", _number(m["value"]), _error(m), m["unit"], f"n={m['n']}")
-        for entry in entries
-        for m in entry["measurements"]
-    ]
-    rows += [
-        (entry["name"], "-", "", entry["status"].replace("_", " "), entry.get("reason", ""))
-        for entry in entries
-        if entry["status"] != "complete"
-    ]
+    """The suite's main measurements with their standard errors; training, tier and directory."""
+    rows = [row for entry in entries for row in _rows(entry)]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
-    align = ("<", ">", "<", "<", "<")
     lines = [
         "  "
-        + "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True))
+        + "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, "<><<<", widths, strict=True))
         for row in rows
     ]
     training, run = results["training"], results["run"]
@@ -35,10 +35,14 @@ def summary_table(entries: Sequence[Mapping[str, Any]], results: Mapping[str, An
     return "\n".join(["", about + tier, *(line.rstrip() for line in lines), f"  {directory}"])
 
 
+def _rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
+    if entry["status"] != "complete":
+        yield entry["name"], "-", "", entry["status"].replace("_", " "), entry.get("reason", "")
+    for m in entry["measurements"]:
+        if m["name"] not in DETAILS:
+            error = "" if m["standard_error"] is None else f"± {_number(m['standard_error'])}"
+            yield f"{entry['name']}.{m['name']}", _number(m["value"]), error, m["unit"], f"n={m['n']}"
+
+
 def _number(value: float) -> str:
     return f"{value:d}" if isinstance(value, int) else f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
-
-
-def _error(measurement: Mapping[str, Any]) -> str:
-    error = measurement["standard_error"]
-    return "" if error is None else f"± {_number(error)}"
