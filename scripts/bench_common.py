@@ -17,7 +17,14 @@ from vaebench.data.spec import DataPaths, DataSpec, Splits
 from vaebench.models.latent import LatentModel
 
 HIDDEN, LATENT = 500, 50
-MLP = {"depth": 1, "width": HIDDEN, "activation": "relu"}
+MLP = {
+    "depth": 1,
+    "width": HIDDEN,
+    "activation": "relu",
+    "skip": "none",
+    "bridge": "identity",
+    "init": "default",
+}
 NODE: dict[str, Any] = {
     "_target_": "vaebench.models.latent.LatentModel",
     "name": "vae",
@@ -72,9 +79,10 @@ def pythae_vae(ours: LatentModel) -> Any:
             return ModelOutput(reconstruction=torch.sigmoid(logits).reshape(-1, 1, 28, 28))
 
     encoder, decoder = Encoder(), Decoder()
-    encoder.hidden.load_state_dict(ours.encoder.hidden.state_dict())
+    encoder.hidden[0].load_state_dict(ours.encoder.hidden.layers[0].state_dict())
     encoder.mean.load_state_dict(ours.posterior.mean.state_dict())
     encoder.logvar.load_state_dict(ours.posterior.logvar.state_dict())
-    decoder.load_state_dict(ours.decoder.state_dict())
+    decoder.hidden[0].load_state_dict(ours.decoder.hidden.layers[0].state_dict())
+    decoder.output.load_state_dict(ours.decoder.output.state_dict())
     config = VAEConfig(input_dim=(1, 28, 28), latent_dim=LATENT, reconstruction_loss="bce")
     return VAE(config, encoder=encoder, decoder=decoder)

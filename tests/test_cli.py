@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.cli import Outcome, Program, in_subprocess
-from tests.config.helpers import plant_experiment
+from tests.config.helpers import CONF, plant_experiment
 
 WATCH_FOR_TORCH = (
     "-c",
@@ -85,7 +85,8 @@ def test_help_names_every_group_and_the_config_of_the_words(vaebench: Program, t
     outcome = vaebench("--config-dir", str(tmp_path), "dataset=mnist", "seed=3", "--help")
     assert (outcome.code, outcome.stderr) == (0, "")
     lines = outcome.stdout.splitlines()
-    assert "dataset: digits, mnist, mnist_gray, mnist_static" in lines
+    datasets = sorted(path.stem for path in CONF.glob("dataset/*.yaml"))
+    assert f"dataset: {', '.join(datasets)}" in lines
     assert any(line.startswith("model/likelihood: ") for line in lines)
     assert any(line.startswith("experiment") and "row" in line for line in lines)
     assert any("vaebench -m" in line for line in lines)
@@ -107,7 +108,7 @@ def test_the_config_is_shown_and_nothing_is_run(vaebench: Program, tmp_path: Pat
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("place", [0, 1, 3])
+@pytest.mark.parametrize("place", [1, 3])
 def test_a_sweep_may_be_asked_for_anywhere_among_the_words(
     vaebench: Program, tmp_path: Path, place: int
 ) -> None:

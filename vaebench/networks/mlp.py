@@ -15,7 +15,8 @@ import math
 
 from torch import Tensor, nn
 
-from vaebench.networks.layers import Activation, stack
+from vaebench.networks.layers import Activation
+from vaebench.networks.stack import Bridge, Init, Skip, Stack
 from vaebench.ranges import Count, Natural
 
 
@@ -23,12 +24,20 @@ class MLPEncoder(nn.Module):
     """`depth` hidden layers of `width` units over the flattened datum; depth 0 passes the datum through."""
 
     def __init__(
-        self, input_shape: tuple[int, ...], *, depth: Natural, width: Count, activation: Activation
+        self,
+        input_shape: tuple[int, ...],
+        *,
+        depth: Natural,
+        width: Count,
+        activation: Activation,
+        skip: Skip,
+        bridge: Bridge,
+        init: Init,
     ) -> None:
         super().__init__()
         sizes = [math.prod(input_shape)] + [width] * depth
-        self.hidden = stack(sizes, activation)
-        self.out_features = sizes[-1]
+        self.hidden = Stack(sizes, activation=activation, skip=skip, bridge=bridge, init=init)
+        self.out_features = self.hidden.out_features
 
     def forward(self, x: Tensor) -> Tensor:
         return self.hidden(x.flatten(1))
@@ -47,11 +56,14 @@ class MLPDecoder(nn.Module):
         depth: Natural,
         width: Count,
         activation: Activation,
+        skip: Skip,
+        bridge: Bridge,
+        init: Init,
     ) -> None:
         super().__init__()
         sizes = [latent_dim] + [width] * depth
-        self.hidden = stack(sizes, activation)
-        self.output = nn.Linear(sizes[-1], math.prod(output_shape))
+        self.hidden = Stack(sizes, activation=activation, skip=skip, bridge=bridge, init=init)
+        self.output = nn.Linear(self.hidden.out_features, math.prod(output_shape))
         self.output_shape = tuple(output_shape)
 
     def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:

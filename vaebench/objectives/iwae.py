@@ -1,0 +1,29 @@
+"""The importance-weighted bound."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from vaebench.distributions import log_mean_exp
+from vaebench.model import Model
+from vaebench.objectives.base import Loss, Objective
+from vaebench.ranges import Count
+from vaebench.terms import Terms
+
+
+class IWAE(Objective):
+    """loss = -E log 1/k sum_s p(x, z_s) / q(z_s|x), Burda et al. (2016, arXiv 1509.00519), eq. 8.
+
+    k is `num_samples`; with k = 1 it is the ELBO with the KL by Monte Carlo.
+    """
+
+    def __init__(self, steps_per_epoch: int, *, num_samples: Count) -> None:
+        super().__init__()
+        self.num_samples = num_samples
+
+    def forward(self, terms: Terms, step: Tensor, model: Model) -> Loss:
+        bound = log_mean_exp(terms.log_w, 0).mean()
+        reconstruction = terms.log_px_z.mean()
+        kl = terms.kl_per_datum.mean()
+        parts = {"bound": bound, "elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+        return Loss(total=-bound, parts=parts)
