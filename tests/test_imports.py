@@ -19,7 +19,7 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
     "": "",
     "errors": "",
     "ranges": "",
-    "atomic": "",
+    "atomic": "errors",
     "seeding": "",
     "distributions": "",
     "terms": "distributions",

@@ -37,7 +37,9 @@ def test_iwae_is_the_log_of_the_mean_weight_and_rises_with_k() -> None:
     for k in (1, 5, 50, 500):
         terms, model = terms_of(k)
         bound = IWAE(10, num_samples=k)(terms, STEP, model).parts["bound"]  # type: ignore[arg-type]
-        torch.testing.assert_close(bound.detach(), terms.log_w.detach().double().exp().mean(0).log().mean().float())
+        torch.testing.assert_close(
+            bound.detach(), terms.log_w.detach().double().exp().mean(0).log().mean().float()
+        )
         bounds.append(float(bound.detach()))
     assert bounds == sorted(bounds)
 

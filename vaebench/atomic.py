@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from vaebench.errors import UserError
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write under a temporary name, flush to disk, rename."""
@@ -32,13 +34,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The file's value, or None where there is no file. Raises ValueError, naming it, where it is no JSON."""
+    """The file's value, or None where there is no file. Raises UserError, naming it, where it is no JSON."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+        raise UserError(f"{path} is damaged: it is not valid JSON ({error}). Move it away.") from error
 
 
 def sweep_partials(folder: Path) -> None:

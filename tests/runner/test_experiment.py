@@ -176,3 +176,13 @@ def test_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
         pytest.skip("there is a GPU here")
     with pytest.raises(UserError, match=r"runtime\.device = 'cuda'.*auto, cpu"):
         small_run(tmp_path, "runtime.device=cuda")
+
+
+@pytest.mark.parametrize("name", ["status.json", "results.json", "config.yaml"])
+def test_damaged_file_of_a_run_is_named(tmp_path: Path, name: str) -> None:
+    small_run(tmp_path)
+    path = only_run(tmp_path) / name
+    path.write_text("{half a file")
+    with pytest.raises(UserError, match="is damaged|belongs to another config") as error:
+        small_run(tmp_path)
+    assert str(path if name.endswith("json") else path.parent) in str(error.value)

@@ -31,6 +31,6 @@ One command trains, evaluates and files a run; the same command again goes on wh
 def help_text(words: Sequence[str]) -> str:
     """The help, with the config that the overrides among `words` compose."""
     line = CommandLine.of(words)
-    groups = [(group, line.options(group)) for group in line.groups]
+    groups = [(group, line.options(group)) for group in line.groups if "experiment/" not in group]
     listed = "\n".join(f"{group}: {', '.join(options)}" for group, options in groups if options)
     return TEXT.format(groups=listed, config=OmegaConf.to_yaml(line.composed()).strip())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vaebench.atomic import read_json
+from vaebench.errors import UserError
 from vaebench.runstate import holder_of
 
 RUN = re.compile(
@@ -46,7 +47,7 @@ def read_run(folder: Path, name: dict[str, str]) -> Run:
     try:
         status = read_json(folder / "status.json") or {}
         results = read_json(folder / "results.json") or {}
-    except ValueError as error:
+    except UserError as error:
         status, results = {"state": "unreadable", "reason": str(error)}, {}
     state, note = status.get("state", "new"), status.get("reason", "")
     holder = holder_of(folder / "lock.json")

@@ -14,6 +14,7 @@ import torch
 
 from vaebench.atomic import read_json, write_bytes, write_json
 from vaebench.config.errors import ConfigError
+from vaebench.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Checkpoints:
     def _read_index(self) -> dict[str, str]:
         try:
             return read_json(self._index) or {}
-        except ValueError as error:
+        except UserError as error:
             log.warning("%s; starting from the beginning", error)
             return {}
 

@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 
 from vaebench.config.build import build
 from vaebench.config.check import check_fit, checked
-from vaebench.config.errors import ConfigError
 from vaebench.config.paths import conf_dir
 from vaebench.data.batches import Batches
 from vaebench.data.spec import DataPaths, Dataset, Splits
@@ -65,13 +64,10 @@ def prepare(cfg: DictConfig) -> Experiment:
     device = resolve_device(runtime["device"])
     set_threads(runtime["threads"])
     paths = DataPaths(root=Path(config["data_root"]), cache=Path(config["paths"]["cache"]).expanduser())
-    try:
-        dataset = build(config["dataset"], paths=paths)
-        config["dataset"]["name"] = dataset.spec.name  # a stand-in is filed under its own name
-        check_fit(config, dataset.spec, Path(conf_dir()))
-        build_model(config, dataset)  # on no device and without data: sizes that do not fit are found now
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{error}") from error
+    dataset = build(config["dataset"], paths=paths)
+    config["dataset"]["name"] = dataset.spec.name  # a stand-in is filed under its own name
+    check_fit(config, dataset.spec, Path(conf_dir()))
+    build_model(config, dataset)  # on no device and without data: what cannot be combined is refused now
     bars = {"always": True, "never": False, "auto": sys.stderr.isatty()}
     return Experiment(config, dataset, RunDir.of(config), device, bars[runtime["progress"]])
 

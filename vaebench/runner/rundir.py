@@ -68,7 +68,10 @@ class RunDir:
             plain = yaml.safe_load(yaml.safe_dump(_without_tuples(config)))
             write_text(path, header + yaml.safe_dump(plain, sort_keys=False))
             return
-        stored = yaml.safe_load(path.read_text())
+        try:
+            stored = yaml.safe_load(path.read_text())
+        except yaml.YAMLError:
+            stored = None
         if not isinstance(stored, dict) or config_hash(stored) != config_hash(config):
             details = differences(config, stored) if isinstance(stored, dict) else ["it is no config"]
             raise ConfigError(
