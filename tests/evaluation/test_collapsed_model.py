@@ -58,5 +58,7 @@ def test_collapsed_code_has_no_information_and_no_active_units(context):
 
 def test_svm_on_a_collapsed_code_gives_exactly_the_share_of_ones(context):
     """1,135 of the 10,000 test images show a one, the most frequent digit."""
-    number = measure(SVMProbe(kernel="linear", num_train=None, if_unlabelled="refuse"), context)
+    number = measure(
+        SVMProbe(kernel="linear", penalties=[1.0, 10.0], num_train=None, if_unlabelled="refuse"), context
+    )
     assert number["svm_linear_accuracy"].value == 0.1135

@@ -183,6 +183,6 @@ def test_damaged_file_of_a_run_is_named(tmp_path: Path, name: str) -> None:
     small_run(tmp_path)
     path = only_run(tmp_path) / name
     path.write_text("{half a file")
-    with pytest.raises(UserError, match="is damaged|belongs to another config") as error:
+    with pytest.raises(UserError, match=r"is damaged|belongs to another config") as error:
         small_run(tmp_path)
     assert str(path if name.endswith("json") else path.parent) in str(error.value)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,26 +14,34 @@ from vaebench.evaluation.base import Context, Measurement
 from vaebench.ranges import Count, Decay, Positive
 from vaebench.seeding import derive_seed
 
+HELD_OUT: tuple[SplitName, SplitName] = ("valid", "test")
+
 IfUnlabelled = Literal["refuse", "skip"]
 """On data without labels: an error before anything runs, or `not applicable` among the results."""
 
 
 class SVMProbe:
-    """Test accuracy of a support vector machine on posterior means (SCVAE, Table 1), C = 1.
+    """Test accuracy of a support vector machine on posterior means (SCVAE, Table 1).
 
     `linear` is scikit-learn's LinearSVC (squared hinge), a machine for every pair of classes, as libsvm and
     most of what is called "an SVM" has it; `svm_linear_ovr_accuracy` is the same with one machine a class,
-    LinearSVC's own way, which reads less from the same code. `rbf` is SVC, quadratic in `num_train`. The
-    means stay in the prior's units, so that a collapsed code stays collapsed. Standard errors are binomial,
-    over test data.
+    LinearSVC's own way, which reads less from the same code. `rbf` is SVC, quadratic in `num_train`. Each
+    takes the best of `penalties` (C) on the validation split. The means stay in the prior's units, so that a
+    collapsed code stays collapsed. Standard errors are binomial, over test data.
     """
 
     version: ClassVar = 1
 
     def __init__(
-        self, *, kernel: Literal["linear", "rbf"], num_train: Count | None, if_unlabelled: IfUnlabelled
+        self,
+        *,
+        kernel: Literal["linear", "rbf"],
+        penalties: list[Positive],
+        num_train: Count | None,
+        if_unlabelled: IfUnlabelled,
     ) -> None:
         self.kernel = kernel
+        self.penalties = penalties
         self.num_train = num_train
 
     def run(self, context: Context) -> Iterator[Measurement]:
@@ -43,19 +51,22 @@ class SVMProbe:
 
         context.need(latent=True, labels=True)
         x, y = features(context, "train")
-        test_x, test_y = features(context, "test")
-        x, y = x[: self.num_train], y[: self.num_train]
-        linear = LinearSVC(C=1.0, dual=False, random_state=0)
-        machines = {
-            "linear": {"svm_linear": OneVsOneClassifier(linear), "svm_linear_ovr": linear},
-            "rbf": {"svm_rbf": SVC(C=1.0, kernel="rbf")},
+        train = x[: self.num_train].numpy(), y[: self.num_train].numpy()
+        valid, test = (tuple(part.numpy() for part in features(context, split)) for split in HELD_OUT)
+
+        def linear(penalty: float) -> Any:
+            return LinearSVC(C=penalty, dual=False, random_state=0)
+
+        kinds: dict[str, dict[str, Callable[[float], Any]]] = {
+            "linear": {"svm_linear": lambda c: OneVsOneClassifier(linear(c)), "svm_linear_ovr": linear},
+            "rbf": {"svm_rbf": lambda c: SVC(C=c, kernel="rbf")},
         }
-        for name, machine in machines[self.kernel].items():
+        for name, make in kinds[self.kernel].items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # an unfinished fit shows in its accuracy
-                machine.fit(x.numpy(), y.numpy())
-            correct = machine.predict(test_x.numpy()) == test_y.numpy()
-            yield accuracy(f"{name}_accuracy", float(correct.mean()), len(correct))
+                machines = [make(penalty).fit(*train) for penalty in self.penalties]
+            best = max(machines, key=lambda machine: machine.score(*valid))
+            yield accuracy(f"{name}_accuracy", float(best.score(*test)), len(test[1]))
 
 
 class MLPProbe:
