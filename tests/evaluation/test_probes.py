@@ -166,13 +166,13 @@ def test_data_without_labels_are_not_applicable(probe, name, tmp_path):
 
 
 def test_svm_takes_the_penalty_that_is_best_on_the_validation_split(tmp_path):
-    """A third of the training labels is wrong: the weaker the penalty, the more of them are learned by heart."""
+    """Some of the training labels are wrong: the weaker the penalty, the more of them it learns."""
     train, valid, test = separable(90, 0), separable(200, 1), separable(200, 2)
-    wrong = torch.rand(90, generator=torch.Generator().manual_seed(3)) < 1 / 3
+    wrong = torch.rand(90, generator=torch.Generator().manual_seed(3)) < 0.2
     context = of_codes(replace(train, y=(train.y + wrong) % 3), valid, test, tmp_path)
     found = {}
     for penalties in ([1.0], [1e7], [1.0, 1e7], [1e7, 1.0]):
         probe = SVMProbe(kernel="rbf", penalties=penalties, num_train=None, if_unlabelled="skip")
         found[tuple(penalties)] = accuracy(probe, "svm_rbf_accuracy", context)
-    assert found[1e7,] < 0.95 < found[1.0,]
+    assert found[1e7,] < found[1.0,] - 0.02
     assert found[1.0, 1e7] == found[1e7, 1.0] == found[1.0,]
