@@ -31,7 +31,7 @@ def table(runs: list[Run]) -> pd.DataFrame:
                 "seed": run.seed,
                 "v": run.version,
                 "state": run.state,
-                **{label: numbers.get(name) for name, label in COLUMNS.items()},
+                **{label: numbers.get(name, float("nan")) for name, label in COLUMNS.items()},
                 "note": run.note,
             }
         )

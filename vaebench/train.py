@@ -9,6 +9,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 import hydra
+from tqdm import tqdm
 
 from vaebench.config.explain import explain, is_mistake
 from vaebench.config.help import help_text
@@ -19,12 +20,17 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+class Screen(logging.Handler):
+    """Lines on the terminal, above a progress bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
 @hydra.main(config_path=conf_dir(), config_name="train", version_base="1.3")
 def job(cfg: DictConfig) -> None:
     """One run; in a sweep, one of its jobs. Hydra shows only the first job's error, so each says its own."""
-    screen = logging.StreamHandler()
-    screen.setLevel(logging.INFO)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[screen])
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[Screen(logging.INFO)])
     logging.getLogger("vaebench").setLevel(logging.DEBUG)  # run.log has it all
     from vaebench.runner.experiment import run
 

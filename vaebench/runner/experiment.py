@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vaebench.config.build import build
 from vaebench.config.check import settings
@@ -75,7 +74,7 @@ def train(experiment: Experiment, results: Results) -> Model:
             log.info("Going on after step %d of %d.", training.progress.step, training.num_steps)
         Metrics(experiment.rundir.metrics).rewind(training.progress.epoch)
         log.info("Training in %s on %s.", experiment.rundir.path, experiment.device)
-        with matmul_precision(config["runtime"]["matmul_precision"]), logging_redirect_tqdm():
+        with matmul_precision(config["runtime"]["matmul_precision"]):
             fit(training)
         experiment.stop.raise_if_requested()
         progress = training.progress
