@@ -6,6 +6,7 @@ argument, prints one JSON line: how many runs were killed, and in which states t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -43,18 +44,27 @@ def start(overrides: list[str]) -> int:
 def state_of(outputs: Path) -> str:
     """Where the only run below `outputs` was when it died."""
     files = {path.name for path in outputs.rglob("*") if path.is_file()}
-    if any(name.endswith(".tmp") for name in files):
-        return "while a file was written"
     if "best.pt" in files:
         return "in evaluation"
     return "in training" if "index.json" in files else "before the first checkpoint"
 
 
-def wait_for(file: str, outputs: Path, pid: int) -> None:
-    """Until there is such a file below `outputs`, or the process has ended."""
+def has_new(file: str, outputs: Path, since: float) -> bool:
+    """Whether such a file was written below `outputs` after `since`."""
+    for path in outputs.rglob(file):
+        with contextlib.suppress(FileNotFoundError):  # replaced while we looked
+            if path.stat().st_mtime > since:
+                return True
+    return False
+
+
+def wait_for(target: str, outputs: Path, pid: int, since: float) -> None:
+    """Until this process has written a checkpoint, or entered its evaluation, or ended."""
     ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    while not any(outputs.rglob(file)) and os.waitid(os.P_PID, pid, ended) is None:
-        time.sleep(0.005)
+    while os.waitid(os.P_PID, pid, ended) is None:
+        if any(outputs.rglob("best.pt")) or (target == "training" and has_new("index.json", outputs, since)):
+            return
+        time.sleep(0.002)
 
 
 def main() -> None:
@@ -68,15 +78,18 @@ def main() -> None:
     chance = random.Random(plan["seed"])
     states: list[str] = []
     while True:
+        since = time.time()
         pid = start(plan["overrides"])
         if len(states) == plan["kills"]:
             _, status = os.waitpid(pid, 0)
             print(json.dumps({"states": states, "exit": os.waitstatus_to_exitcode(status)}))
             return
-        # Of three kills one comes at any moment, one in training and one in evaluation, on any machine.
-        if file := ("", "index.json", "best.pt")[len(states) % 3]:
-            wait_for(file, outputs, pid)
-        time.sleep(chance.uniform(*plan["seconds"]))
+        # The first kill falls in training and the second in evaluation on any machine; every third may
+        # come at any moment. With a checkpoint at every step, most of them meet a file being written.
+        target = ("training", "evaluation", "any moment")[len(states) % 3]
+        if target != "any moment":
+            wait_for(target, outputs, pid, since)
+        time.sleep(chance.uniform(0.0, 0.1 if target == "training" else plan["seconds"]))
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         if os.waitstatus_to_exitcode(status) == 0:  # it was faster than the bullet

@@ -29,7 +29,7 @@ OVERRIDES = [
 ]
 
 
-def run_with_kills(outputs: Path, kills: int, seconds: tuple[float, float] = (0.0, 0.6)) -> dict[str, Any]:
+def run_with_kills(outputs: Path, kills: int, seconds: float = 0.6) -> dict[str, Any]:
     """Kill the run `kills` times, then let it end; what the server says about it."""
     overrides = [*OVERRIDES, f"paths.outputs={outputs}"]
     plan = {"outputs": str(outputs), "overrides": overrides, "kills": kills, "seconds": seconds, "seed": 0}
