@@ -40,7 +40,7 @@ Epoch = Callable[[], float]
 def our_epoch(model: LatentModel, splits: Splits, seed: int, device: torch.device) -> Epoch:
     batches = Batches(splits.train.to(device), BATCH, seed)
     model.to(device)
-    objective = ELBO(len(batches), beta=1.0, warmup_epochs=0.0, free_bits=0.0, num_samples=1)
+    objective = ELBO(len(batches), model, beta=1.0, warmup_epochs=0.0, free_bits=0.0, num_samples=1)
     optimizer = adam(model.parameters(), lr=LR, betas=(0.9, 0.999), weight_decay=0.0)
     schedule = constant(optimizer, num_steps=10**9)
     compiled = device.type == "cuda"

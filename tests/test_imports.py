@@ -23,7 +23,7 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
     "seeding": "",
     "distributions": "",
     "terms": "distributions",
-    "model": "distributions terms",
+    "model": "data.spec distributions terms",
     "runstate": "errors",
     "data.spec": "errors",
     "data": "data seeding atomic ranges errors",
@@ -32,7 +32,7 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
     "likelihoods": "distributions ranges",
     "posteriors": "distributions networks ranges",
     "models": "model networks priors posteriors likelihoods terms distributions data.spec ranges",
-    "objectives": "objectives model distributions terms ranges",
+    "objectives": "objectives errors model distributions terms ranges",
     "evaluation": "evaluation model terms distributions data.spec data.batches seeding atomic ranges",
     "config": "config errors ranges",
     "runner": "runner config data models model objectives evaluation terms distributions "

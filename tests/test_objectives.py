@@ -16,7 +16,7 @@ MODEL = nn.Identity()  # the ELBO asks nothing of the model
 
 def elbo(**knobs: float) -> ELBO:
     known = {"beta": 1.0, "warmup_epochs": 0, "free_bits": 0, "num_samples": 1}
-    return ELBO(10, **(known | knobs))  # type: ignore[arg-type]
+    return ELBO(10, MODEL, **(known | knobs))  # type: ignore[arg-type]
 
 
 def make_terms(q: Gaussian | None = None, num_samples: int = 3, opaque: bool = False) -> Terms:

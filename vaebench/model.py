@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from vaebench.data.spec import DataSpec
 from vaebench.distributions import Distribution, Posterior
 from vaebench.terms import Terms
 
@@ -23,6 +24,14 @@ class Model(nn.Module):
     """There is a code z with a posterior and a prior."""
     has_density: ClassVar[bool]
     """log p(x|z) is a log density, so that bounds on log p(x) mean something."""
+
+    spec: DataSpec
+    latent_dim: int
+
+    @property
+    def has_gaussian_posterior(self) -> bool:
+        """q(z|x) is a diagonal Gaussian: `encode` gives mean and logvar."""
+        return False
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) of a batch."""
@@ -46,12 +55,21 @@ class Model(nn.Module):
         """The log densities of a batch under S draws from q(z|x); `q` and `p` spare their making."""
         raise NotImplementedError
 
+    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """x ~ p(x|z) at each code `z [N, D]`, `[N, *shape]`; by pixels where the decoder sees the data."""
+        raise NotImplementedError
+
+    def render(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """What to look at for each code `z [N, D]`, `[N, *shape]`: the mean of p(x|z), or a draw from it
+        where the decoder sees the data and has no mean short of all its draws."""
+        raise NotImplementedError
+
     def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
-        """Means of p(x|z) at draws from the prior, `[num, *shape]`."""
+        """Renderings of draws from the prior, `[num, *shape]`."""
         raise NotImplementedError
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """The mean of p(x|z) at the posterior mean, `[B, *shape]`."""
+        """Renderings of the posterior means, `[B, *shape]`."""
         raise NotImplementedError
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:

@@ -69,7 +69,7 @@ def test_resampling_is_linear_interpolation_upwards_and_averaging_downwards() ->
 
 
 def test_scvae_has_as_many_parameters_as_the_plain_vae_of_its_depth() -> None:
-    for network, sizes in ((MLPEncoder, [(1, 8, 8)]), (MLPDecoder, [10, (1, 8, 8)])):
+    for network, sizes in ((MLPEncoder, [(1, 8, 8)]), (MLPDecoder, [10, (1, 8, 8), (1, 8, 8)])):
         options = {"depth": 11, "width": 20, "activation": "relu", **PLAIN}
         plain, residual = network(*sizes, **options), network(*sizes, **{**options, "skip": "residual"})
         assert count(plain) == count(residual)
@@ -91,7 +91,7 @@ def test_code_reaches_every_layer_of_the_skip_decoder_and_only_the_first_of_its_
     z = torch.randn(5, 4)
     for skip in (True, False):
         torch.manual_seed(0)
-        decoder = SkipMLPDecoder(4, (1, 2, 2), **options, skip=skip)  # type: ignore[arg-type]
+        decoder = SkipMLPDecoder(4, (1, 2, 2), (1, 2, 2), **options, skip=skip)  # type: ignore[arg-type]
         nn.init.zeros_(decoder.first.weight)  # what is left of z came in later
         for cut in range(3):
             for layer in list(decoder.layers)[: cut + 1]:

@@ -82,7 +82,7 @@ class TrainingCurves:
 
 
 class Reconstructions:
-    """Test images above the means of p(x|z) at their posterior means."""
+    """Test images above the renderings of their posterior means: of p(x|z) the mean, or a draw."""
 
     version: ClassVar = 1
 
@@ -100,7 +100,7 @@ class Reconstructions:
 
 
 class PriorSamples:
-    """Means of p(x|z) at draws from the prior."""
+    """Renderings of draws from the prior: of p(x|z) the mean, or a draw."""
 
     version: ClassVar = 1
 
@@ -135,8 +135,7 @@ class LatentTraversal:
         codes = mean[:1].repeat(len(units) * self.num_steps, 1)
         rows = torch.arange(len(codes), device=mean.device)
         codes[rows, units.repeat_interleave(self.num_steps)] = positions.repeat(len(units))
-        x = context.test_data[:1].expand(len(codes), *context.spec.shape)
-        images = context.model.decode_mean(codes.unsqueeze(0), x).squeeze(0)
+        images = context.model.render(codes)
         title = f"a row per latent unit, most active first; from {-self.reach:g} to {self.reach:g}"
         save_images(context, "traversal", images, self.num_steps, title)
         yield from ()

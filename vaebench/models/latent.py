@@ -38,12 +38,17 @@ class LatentModel(Model):
     ) -> None:
         super().__init__()
         self.name = name
+        self.spec = spec
         self.latent_dim = latent_dim
         self.likelihood = likelihood(spec.shape)
         self.encoder = encoder(spec.shape)
         self.posterior = posterior(self.encoder.out_features, latent_dim)
         self.prior = prior(latent_dim, spec.shape)
-        self.decoder = decoder(latent_dim, self.likelihood.parameter_shape)
+        self.decoder = decoder(latent_dim, self.likelihood.parameter_shape, spec.shape)
+
+    @property
+    def has_gaussian_posterior(self) -> bool:
+        return self.posterior.is_gaussian
 
     def encode(self, x: Tensor) -> Posterior:
         return self.posterior(self.encoder(x), lambda q: self.terms(x, q=q).log_w.mean())
@@ -69,11 +74,24 @@ class LatentModel(Model):
         z = q.rsample(num_samples)
         return Terms(log_px_z=self.likelihood.log_prob(x, self.decode(z, x)), z=z, q=q, p=p)
 
+    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        def pick(parameters: Tensor) -> Tensor:
+            return self.likelihood.sample(parameters, generator)
+
+        if self.decoder.sees_data:
+            return self.decoder.generate(z, pick)
+        return pick(self.decoder(z, None))
+
+    def render(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        if self.decoder.sees_data:
+            return self.draw(z, generator)
+        return self.decode_mean(z.unsqueeze(0)).squeeze(0)
+
     def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
-        return self.decode_mean(self.prior_distribution().rsample(num, generator).unsqueeze(0)).squeeze(0)
+        return self.render(self.prior_distribution().rsample(num, generator), generator)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        return self.decode_mean(self.encode(x).mean.unsqueeze(0), x).squeeze(0)
+        return self.render(self.encode(x).mean)
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
         for side in ("encoder", "decoder"):

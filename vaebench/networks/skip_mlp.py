@@ -25,6 +25,7 @@ class SkipMLPDecoder(nn.Module):
         self,
         latent_dim: int,
         output_shape: tuple[int, ...],
+        data_shape: tuple[int, ...],
         *,
         depth: Count,
         width: Count,

@@ -24,10 +24,11 @@ class Loss:
 
 
 class Objective(nn.Module):
-    """Constructed with the number of steps in an epoch; called at each step.
+    """Constructed with the number of steps in an epoch and the model; called at each step.
 
-    `num_samples` is how many draws of z it wants. An objective with networks of its own makes their
-    optimiser in `own_optimizer`; the loop steps it on `Loss.own` and files both with the checkpoint.
+    Raises UserError in its constructor for a model that it cannot train. `num_samples` is how many draws of
+    z it wants. An objective with networks of its own makes their optimiser in `own_optimizer`; the loop
+    steps it on `Loss.own` and files both with the checkpoint.
     """
 
     num_samples: int = 1

@@ -22,6 +22,7 @@ class ELBO(Objective):
     def __init__(
         self,
         steps_per_epoch: int,
+        model: Model,
         *,
         beta: NonNegative,
         warmup_epochs: NonNegative,

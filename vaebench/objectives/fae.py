@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vaebench.distributions import Gaussian
+from vaebench.errors import UserError
 from vaebench.model import Model
 from vaebench.objectives.base import Loss
 from vaebench.objectives.elbo import ELBO
@@ -29,6 +30,7 @@ class FAE(ELBO):
     def __init__(
         self,
         steps_per_epoch: int,
+        model: Model,
         *,
         fisher: NonNegative,
         weight: NonNegative,
@@ -38,8 +40,14 @@ class FAE(ELBO):
         free_bits: NonNegative,
         num_samples: Count,
     ) -> None:
+        if not model.has_gaussian_posterior:
+            raise UserError(
+                "model.objective: FAE wants a posterior whose Fisher information has a closed form; "
+                "use model/posterior=diagonal."
+            )
         super().__init__(
             steps_per_epoch,
+            model,
             beta=beta,
             warmup_epochs=warmup_epochs,
             free_bits=free_bits,
@@ -51,7 +59,8 @@ class FAE(ELBO):
 
     def forward(self, terms: Terms, step: Tensor, model: Model) -> Loss:
         elbo = super().forward(terms, step, model)
-        information = torch.exp(-_gaussian(terms).logvar)  # [B, D]
+        assert isinstance(terms.q, Gaussian)
+        information = torch.exp(-terms.q.logvar)  # [B, D]
         penalty = self.penalty(information)
         parts = elbo.parts | {"fisher": information.mean(), "penalty": penalty}
         return Loss(total=elbo.total + self.weight * penalty, parts=parts)
@@ -64,9 +73,3 @@ class FAE(ELBO):
             return (information.sum(-1) - self.fisher).abs().mean()
         distance = (information - self.fisher).abs()
         return distance.sum(-1).mean() if self.reading == "per_dim_sum" else distance.mean()
-
-
-def _gaussian(terms: Terms) -> Gaussian:
-    if not isinstance(terms.q, Gaussian):
-        raise TypeError("objective fae needs a Gaussian posterior: its Fisher information in closed form")
-    return terms.q

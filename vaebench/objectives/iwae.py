@@ -17,7 +17,7 @@ class IWAE(Objective):
     k is `num_samples`; with k = 1 it is the ELBO with the KL by Monte Carlo.
     """
 
-    def __init__(self, steps_per_epoch: int, *, num_samples: Count) -> None:
+    def __init__(self, steps_per_epoch: int, model: Model, *, num_samples: Count) -> None:
         super().__init__()
         self.num_samples = num_samples
 

@@ -2,7 +2,8 @@
 
 The contract that every posterior keeps: constructed with the number of encoder features and the latent size,
 and called with the features and `bound` to give q(z|x). `bound` maps any q for this batch to its mean ELBO,
-for posteriors that refine themselves by ascending it; amortised ones ignore it.
+for posteriors that refine themselves by ascending it; amortised ones ignore it. `is_gaussian` says whether
+q(z|x) has `mean` and `logvar` and is a diagonal Gaussian with them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ class DiagonalPosterior(nn.Module):
 
     `logvar_range` clamps the log variance (the VampPrior code's Hardtanh has [-6, 2]); null leaves it free.
     """
+
+    is_gaussian = True
 
     def __init__(
         self, in_features: int, latent_dim: int, *, logvar_range: tuple[float, float] | None

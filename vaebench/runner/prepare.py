@@ -67,7 +67,8 @@ def prepare(cfg: DictConfig) -> Experiment:
     dataset = build(config["dataset"], paths=paths)
     config["dataset"]["name"] = dataset.spec.name  # a stand-in is filed under its own name
     check_fit(config, dataset.spec, Path(conf_dir()))
-    build_model(config, dataset)  # on no device and without data: what cannot be combined is refused now
+    # On no device and without data: what cannot be combined is refused now.
+    build(config["model"]["objective"], steps_per_epoch=1, model=build_model(config, dataset))
     bars = {"always": True, "never": False, "auto": sys.stderr.isatty()}
     return Experiment(config, dataset, RunDir.of(config), device, bars[runtime["progress"]])
 
@@ -82,7 +83,7 @@ def make_training(experiment: Experiment, model: Model) -> Training:
     config, seed = experiment.config["training"], experiment.seed
     runtime = experiment.config["runtime"]
     batches = Batches(experiment.splits.train, config["batch_size"], derive_seed(seed, "batches"))
-    objective = build(experiment.config["model"]["objective"], steps_per_epoch=len(batches))
+    objective = build(experiment.config["model"]["objective"], steps_per_epoch=len(batches), model=model)
     objective.to(experiment.device)
     optimizer = build(config["optimizer"], parameters=model.parameters())
     own_optimizer = objective.own_optimizer()
