@@ -27,7 +27,7 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
     "runstate": "errors",
     "data.spec": "errors",
     "data": "data seeding atomic ranges errors",
-    "networks": "networks ranges",
+    "networks": "networks ranges errors",
     "priors": "distributions ranges",
     "likelihoods": "distributions ranges",
     "posteriors": "distributions networks ranges",

@@ -34,7 +34,7 @@ from vaebench.runner.optimizers import adam
         ),
         (
             "model.encoder.activation=rleu",
-            "model.encoder.activation = 'rleu': expected one of relu, gelu, elu, tanh, softplus; "
+            "model.encoder.activation = 'rleu': expected one of relu, leaky_relu, gelu, elu, tanh, softplus; "
             "did you mean 'relu'?",
         ),
     ],

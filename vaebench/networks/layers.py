@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from torch import nn
 
-Activation = Literal["relu", "gelu", "elu", "tanh", "softplus"]
+from vaebench.errors import UserError
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+Activation = Literal["relu", "leaky_relu", "gelu", "elu", "tanh", "softplus"]
+"""leaky_relu has slope 0.1 below zero."""
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
+    "leaky_relu": partial(nn.LeakyReLU, 0.1),
     "gelu": nn.GELU,
     "elu": nn.ELU,
     "tanh": nn.Tanh,
     "softplus": nn.Softplus,
 }
+
+
+def image_shape(shape: tuple[int, ...], option: str) -> tuple[int, int, int]:
+    """(C, H, W) of a datum. Raises UserError where it is no image, in the name of `model/encoder=resnet`."""
+    if len(shape) != 3:
+        raise UserError(
+            f"{option} works on images [C, H, W], and the data have shape {list(shape)}; "
+            f"use {option.split('=')[0]}=mlp."
+        )
+    channels, height, width = shape
+    return channels, height, width
