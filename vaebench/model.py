@@ -27,10 +27,17 @@ class Model(nn.Module):
 
     spec: DataSpec
     latent_dim: int
+    convolution_dtype: torch.dtype = torch.float32
+    """What convolutional decoders compute in while the model trains; an evaluation never does."""
 
     @property
     def has_gaussian_posterior(self) -> bool:
         """q(z|x) is a diagonal Gaussian: `encode` gives mean and logvar."""
+        return False
+
+    @property
+    def decodes_in_parallel(self) -> bool:
+        """p(x|z) follows from z alone: `decode` and `decode_mean` need no x, and `draw` is one pass."""
         return False
 
     def encode(self, x: Tensor) -> Posterior:

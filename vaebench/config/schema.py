@@ -41,6 +41,8 @@ class Runtime:
     matmul_precision: Literal["highest", "high", "medium"]
     """Of float32 matrix products in training: medium allows bfloat16, high TF32."""
     evaluation_matmul_precision: Literal["highest", "high", "medium"]
+    convolutions: Literal["float32", "bfloat16"]
+    """What convolutional decoders are trained in, by autocast; evaluations are in float32."""
     compile: Literal["auto", "always", "never"]
     """torch.compile of the step; auto compiles on CUDA, where small networks are bound by launches."""
     checkpoint_seconds: NonNegative

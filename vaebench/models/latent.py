@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -45,10 +46,15 @@ class LatentModel(Model):
         self.posterior = posterior(self.encoder.out_features, latent_dim)
         self.prior = prior(latent_dim, spec.shape)
         self.decoder = decoder(latent_dim, self.likelihood.parameter_shape, spec.shape)
+        self._is_convolutional = any(isinstance(module, nn.Conv2d) for module in self.decoder.modules())
 
     @property
     def has_gaussian_posterior(self) -> bool:
         return self.posterior.is_gaussian
+
+    @property
+    def decodes_in_parallel(self) -> bool:
+        return not self.decoder.sees_data
 
     def encode(self, x: Tensor) -> Posterior:
         return self.posterior(self.encoder(x), lambda q: self.terms(x, q=q).log_w.mean())
@@ -61,7 +67,13 @@ class LatentModel(Model):
             x = None
         elif x is not None:
             x = x.expand(len(z), *x.shape).flatten(0, 1)
-        return self.decoder(z.flatten(0, 1), x).unflatten(0, z.shape[:2])
+        with self._precision(z):
+            parameters = self.decoder(z.flatten(0, 1), x)
+        return parameters.to(z.dtype).unflatten(0, z.shape[:2])
+
+    def _precision(self, z: Tensor) -> AbstractContextManager[Any]:
+        reduced = self.training and self.convolution_dtype != torch.float32 and self._is_convolutional
+        return torch.autocast(z.device.type, self.convolution_dtype) if reduced else nullcontext()
 
     def decode_mean(self, z: Tensor, x: Tensor | None = None) -> Tensor:
         return self.likelihood.mean(self.decode(z, x))

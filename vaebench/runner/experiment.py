@@ -163,5 +163,5 @@ def identity(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def precision_of(experiment: Experiment) -> str:
-    return experiment.config["runtime"]["matmul_precision"]
+def precision_of(experiment: Experiment) -> dict[str, str]:
+    return {key: experiment.config["runtime"][key] for key in ("matmul_precision", "convolutions")}

@@ -82,6 +82,7 @@ def make_training(experiment: Experiment, model: Model) -> Training:
     """Objective, optimisers, batches and everything else that the loop works on."""
     config, seed = experiment.config["training"], experiment.seed
     runtime = experiment.config["runtime"]
+    model.convolution_dtype = getattr(torch, runtime["convolutions"])
     batches = Batches(experiment.splits.train, config["batch_size"], derive_seed(seed, "batches"))
     objective = build(experiment.config["model"]["objective"], steps_per_epoch=len(batches), model=model)
     objective.to(experiment.device)

@@ -9,6 +9,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ PACKAGES = ["vaebench", "torch", "torchvision", "numpy", "scikit-learn", "hydra-
 JOB_VARIABLES = ["SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT"]
 
 
-def attempt(device: torch.device, precision: str) -> dict[str, Any]:
+def attempt(device: torch.device, precision: Mapping[str, str]) -> dict[str, Any]:
     """Everything about this process that a reader of its numbers may ask for."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -35,7 +36,7 @@ def attempt(device: torch.device, precision: str) -> dict[str, Any]:
             "device": str(device),
             "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
             "threads": torch.get_num_threads(),
-            "matmul_precision": precision,
+            **precision,
         },
         "job": {name: os.environ[name] for name in JOB_VARIABLES if name in os.environ},
     }
