@@ -71,8 +71,7 @@ def _expected(error: ValidationError, value: Any) -> str:
     details = [d for d in error.errors() if d["type"] != "none_required"] or error.errors()
     kind, context = details[0]["type"], details[0].get("ctx", {})
     bounds = {key: f"{bound:.12g}" for key, bound in context.items() if isinstance(bound, (int, float))}
-    if kind == "literal_error":
-        words = re.findall(r"'([^']+)'", context["expected"])
+    if kind == "literal_error" and (words := re.findall(r"'([^']+)'", context["expected"])):
         return f"expected one of {', '.join(words)}" + did_you_mean(str(value), words).split(" (")[0]
     if kind in EXPECTED:
         return f"expected {EXPECTED[kind].format_map(bounds)}"
