@@ -13,7 +13,11 @@ from vaebench.terms import Terms
 
 @dataclass(frozen=True)
 class Loss:
-    """What one step minimises, and what it logs. All scalars, nats per datum."""
+    """What one step minimises, and what it logs. All scalars, nats per datum.
+
+    `total` has no gradient in the objective's parameters and `own` none in the model's: both are
+    back-propagated in one pass.
+    """
 
     total: Tensor
     """Minimised over the model's parameters."""

@@ -39,15 +39,16 @@ def make_step(
             torch.compiler.cudagraph_mark_step_begin()
         loss = evaluate(x, finished)
         optimizer.zero_grad(set_to_none=True)
-        loss.total.backward(retain_graph=loss.own is not None)
+        if own_optimizer is not None:
+            own_optimizer.zero_grad(set_to_none=True)
+        # One pass for both: a compiled step has one backward, which a second call would run in full again.
+        (loss.total if loss.own is None else loss.total + loss.own).backward()
         logged = {"loss": loss.total, **loss.parts}
         if clip_grad_norm is not None:
             logged["grad_norm"] = nn.utils.clip_grad_norm_(parameters, clip_grad_norm, foreach=True)
         optimizer.step()
         schedule.step()
-        if loss.own is not None and own_optimizer is not None:
-            own_optimizer.zero_grad(set_to_none=True)
-            loss.own.backward(inputs=list(objective.parameters()))
+        if own_optimizer is not None:
             own_optimizer.step()
         return logged
 
