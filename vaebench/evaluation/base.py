@@ -102,10 +102,14 @@ class Context:
             self._encoded[split] = parts[0].cat(parts)
         return self._encoded[split]
 
+    def data(self, split: SplitName) -> Tensor:
+        """A split as the model sees it, `[N, *shape]`; what `encoded(split)` encodes."""
+        return torch.cat(list(self._data(split)))
+
     @cached_property
     def test_data(self) -> Tensor:
-        """The test set as the model sees it, `[N, *shape]`; what `encoded("test")` encodes."""
-        return torch.cat(list(self._data("test")))
+        """`data("test")`, kept."""
+        return self.data("test")
 
     def _data(self, split: SplitName) -> Iterator[Tensor]:
         """A split in its order; stochastic data are drawn once, by the seed."""
