@@ -35,7 +35,8 @@ class VampPrior(nn.Module):
     """p(z) = 1/K sum_k q(z|u_k), eq. 9; pseudo-inputs u_k are learned and clamped to [0, 1].
 
     They start at N(init_mean, init_std), as in the authors' code. There is no closed-form KL: objectives and
-    evaluators take its Monte Carlo form.
+    evaluators take its Monte Carlo form. A batch-normalising encoder takes the pseudo-inputs for a batch of
+    their own while it trains; the running statistics that it has afterwards mix them with the data.
     """
 
     def __init__(

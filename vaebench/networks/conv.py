@@ -1,0 +1,129 @@
+"""Convolutional networks: strided encoders, and the decoder of the convolutional Fisher auto-encoder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vaebench.networks.layers import ACTIVATIONS, Activation, image_shape
+from vaebench.networks.stack import Init
+from vaebench.ranges import Count, Natural
+
+Nonlinearity = Literal[Activation, "gate"]
+"""gate: the layer times the sigmoid of a second one of its kind (van den Oord et al. 2016), without more."""
+
+BatchNorm = Literal["none", "hidden", "all"]
+"""Behind the nonlinearity of no layer, of all but the last, or of all."""
+
+
+class Gated(nn.Module):
+    """value(x) sigmoid(gate(x)), two layers that `make` makes."""
+
+    def __init__(self, make: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.value = make()
+        self.gate = make()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.value(x) * torch.sigmoid(self.gate(x))
+
+
+def unit(make: Callable[[], nn.Module], nonlinearity: Nonlinearity) -> list[nn.Module]:
+    """A layer and its nonlinearity."""
+    return [Gated(make)] if nonlinearity == "gate" else [make(), ACTIVATIONS[nonlinearity]()]
+
+
+def conv_unit(
+    before: int, after: int, kernel: int, stride: int, nonlinearity: Nonlinearity, batch_norm: bool
+) -> list[nn.Module]:
+    """Convolution, nonlinearity, batch norm; of n pixels in a row it leaves ceil(n / stride)."""
+    # An even kernel has no middle: it wants one more zero behind the image than before it.
+    modules: list[nn.Module] = [nn.ZeroPad2d((0, 1, 0, 1))] if kernel % 2 == 0 else []
+    modules += unit(partial(nn.Conv2d, before, after, kernel, stride, (kernel - 1) // 2), nonlinearity)
+    return [*modules, nn.BatchNorm2d(after)] if batch_norm else modules
+
+
+class ConvEncoder(nn.Module):
+    """Convolutions of (channels, kernel, stride) each, and a dense layer of `width` units unless it is null.
+
+    The defaults are the encoder of Zheng et al.'s PixelVAE: 28 x 28 pixels to 6 x 7 x 7 features, with the
+    batch norm behind the ReLU and none behind the last. Raises UserError for data that are no images.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        *,
+        layers: list[tuple[Count, Count, Count]],
+        activation: Nonlinearity,
+        batch_norm: BatchNorm,
+        width: Count | None,
+    ) -> None:
+        super().__init__()
+        before, *size = image_shape(input_shape, "model/encoder=conv")
+        modules: list[nn.Module] = []
+        for number, (after, kernel, stride) in enumerate(layers, start=1):
+            normalised = batch_norm == "all" or (batch_norm == "hidden" and number < len(layers))
+            modules += conv_unit(before, after, kernel, stride, activation, normalised)
+            before, size = after, [math.ceil(pixels / stride) for pixels in size]
+        modules.append(nn.Flatten())
+        self.out_features = before * math.prod(size)
+        if width is not None:
+            modules += unit(partial(nn.Linear, self.out_features, width), activation)
+            self.out_features = width
+        self.layers = nn.Sequential(*modules)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class GatedConvDecoder(nn.Module):
+    """Gated dense layers make an image of z, and gated convolutions the likelihood's parameters of the image.
+
+    z -> `width` units -> C x H x W, as the data have them -> `depth` times `channels` maps -> a 1x1
+    convolution. The defaults are those of Zheng et al.'s code (2019, arXiv 1807.03723). `init` is the dense
+    layers' alone. Raises UserError for data that are no images.
+    """
+
+    sees_data = False
+
+    def __init__(
+        self,
+        latent_dim: int,
+        output_shape: tuple[int, ...],
+        data_shape: tuple[int, ...],
+        *,
+        width: Count,
+        depth: Natural,
+        channels: Count,
+        kernel: Count,
+        batch_norm: bool,
+        init: Init,
+    ) -> None:
+        super().__init__()
+        maps, *_ = self.data_shape = image_shape(data_shape, "model/decoder=gated_conv")
+        self.dense = nn.Sequential(
+            Gated(partial(nn.Linear, latent_dim, width)),
+            Gated(partial(nn.Linear, width, math.prod(data_shape))),
+        )
+        modules: list[nn.Module] = []
+        for _ in range(depth):
+            modules += conv_unit(maps, channels, kernel, 1, "gate", batch_norm)
+            maps = channels
+        self.convolutions = nn.Sequential(*modules)
+        self.parameters_per_pixel = output_shape[:-2]
+        self.output = nn.Conv2d(maps, math.prod(self.parameters_per_pixel), 1)
+        if init == "he":
+            for module in self.dense.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
+        h = self.convolutions(self.dense(z).unflatten(-1, self.data_shape))
+        return self.output(h).unflatten(1, self.parameters_per_pixel)

@@ -1,0 +1,60 @@
+"""The image encoder of Skip-VAE: residual blocks, each followed by a halving of the image."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from vaebench.errors import UserError
+from vaebench.networks.layers import image_shape
+from vaebench.ranges import Count
+
+
+class ResidualBlock(nn.Module):
+    """relu(BN(conv(relu(BN(conv(x))))) + shortcut(x)), `[B, C, H, W]` to `[B, C', H, W]`.
+
+    The convolutions are 3x3 and keep their biases under the batch norm, as in the authors' code; the shortcut
+    is the identity, or a 1x1 convolution where C and C' differ.
+    """
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, after, 3, padding=1),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+            nn.Conv2d(after, after, 3, padding=1),
+            nn.BatchNorm2d(after),
+        )
+        self.shortcut = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
+        self.activation = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.body(x) + self.shortcut(x))
+
+
+class ResNetEncoder(nn.Module):
+    """`blocks` x [residual block, 2x2 convolution of stride 2] (Dieng et al. 2019, arXiv 1807.04863).
+
+    Three blocks of 64 maps take 28 x 28 pixels to 14, 7 and 3: 576 features. The convolutions start as
+    PyTorch's, as the authors' do. Raises UserError for data that are no images, or too small to be halved
+    that often.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], *, blocks: Count, channels: Count) -> None:
+        super().__init__()
+        before, height, width = image_shape(input_shape, "model/encoder=resnet")
+        if min(height, width) < 2**blocks:
+            most = min(height, width).bit_length() - 1
+            raise UserError(
+                f"model.encoder.blocks = {blocks}: each block halves the image, which {height} x {width} "
+                f"pixels allow {most} times; expected {most} or less, or model/encoder=mlp."
+            )
+        modules: list[nn.Module] = []
+        for _ in range(blocks):
+            modules += [ResidualBlock(before, channels), nn.Conv2d(channels, channels, 2, stride=2)]
+            before = channels
+        self.blocks = nn.Sequential(*modules)
+        self.out_features = channels * (height >> blocks) * (width >> blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(x).flatten(1)
