@@ -89,6 +89,8 @@ def test_folders_of_splits_are_respected(validation, paths):
         (["train/1.png", "test/2.png"], ["train", "test"], None),
         (["x/train/b/1.png", "x/test/a/2.png"], ["train", "test"], [1, 0]),
         (["train/a/1.png", "train/b/2.png"], [None, None], [0, 1]),
+        (["train/1.png", "val/2.png"], ["train", "valid"], None),
+        (["valid/1.png", "test/2.png"], [None, None], [1, 0]),
         (["train/1.png", "test/2.png", "others/3.png"], [None] * 3, [2, 1, 0]),
     ],
 )
@@ -156,8 +158,8 @@ def test_binarised_images_are_drawn_anew_for_training_alone(paths):
     assert splits.origin["binarisation_seed"] == 777
 
 
-def test_decoding_is_done_once_for_each_size_and_anew_for_other_files(paths, monkeypatch):
-    folder = put_folder(paths.root / "pictures", {f"{i}.png": plain(i) for i in range(10)})
+def test_decoding_is_done_once_for_each_size(paths, monkeypatch):
+    put_folder(paths.root / "pictures", {f"{i}.png": plain(i) for i in range(10)})
     original, decoded = images._pixels_of, []
 
     def recording(content: bytes, pixels: Any, name: str) -> Any:
@@ -172,10 +174,20 @@ def test_decoding_is_done_once_for_each_size_and_anew_for_other_files(paths, mon
     of(paths, size=2).load()
     of(paths, channels=1).load()
     assert len(decoded) == 30
-    (folder / "3.png").write_bytes(plain(33))
+    assert same(of(paths).load(), first)
+    assert len(decoded) == 30
+
+
+@pytest.mark.parametrize("put", [put_folder, put_zip])
+def test_files_that_changed_are_decoded_anew(put: Callable[..., Path], paths):
+    files = {f"{i}.png": plain(i) for i in range(10)}
+    assert len(plain(33)) == len(plain(3))
+    put(paths.root / "pictures", files)
+    of(paths).load()
+    put(paths.root / "pictures", files | {"3.png": plain(33)})
     assert set(found(of(paths).load())) == {*range(10), 33} - {3}
-    (folder / "3.png").unlink()
-    assert set(found(of(paths).load())) == {*range(10)} - {3}
+    put(paths.root / "pictures", files | {"10.png": plain(10)})
+    assert set(found(of(paths).load())) == {*range(11)}
 
 
 def test_what_systems_leave_behind_is_not_seen(paths):

@@ -25,7 +25,7 @@ Folders = tuple[str, ...]
 class ImageFolder:
     """Images of 256 levels, the shorter side brought to `size`, the middle cut out.
 
-    A class is the name of an image's own folder. Folders train/ and test/ (and valid/ or val/) at the top are
+    A class is the name of an image's own folder. Folders train/, valid/ (or val/) and test/ at the top are
     the split; what they leave open, `valid_fraction` and `test_fraction` of one seeded shuffle decide.
     """
 
@@ -89,7 +89,7 @@ def read_folders(names: tuple[str, ...]) -> tuple[list[str | None], list[int] | 
     folders = [folder[shared:] for folder in folders]
     first = {folder[0] if folder else "" for folder in folders}
     splits: list[str | None] = [None] * len(folders)
-    if {"train", "test"} <= first <= SPLIT_FOLDERS.keys():
+    if "train" in first and first <= SPLIT_FOLDERS.keys():
         splits = [SPLIT_FOLDERS[folder[0]] for folder in folders]
         folders = [folder[1:] for folder in folders]
     own = [folder[-1] if folder else "" for folder in folders]
