@@ -47,7 +47,7 @@ def test_kl_is_taken_by_monte_carlo_and_reaches_the_pseudo_inputs() -> None:
     made = model()
     terms = made.terms(torch.ones(6, 1, 2, 3), num_samples=2)
     assert terms.kl is None
-    objective = partial(ELBO, warmup_epochs=0.0, free_bits=0.0, num_samples=2)(10, beta=1.0)
+    objective = partial(ELBO, warmup_epochs=0.0, free_bits=0.0, num_samples=2)(10, made, beta=1.0)
     objective(terms, torch.zeros(()), made).total.backward()
     assert made.prior.pseudo_inputs.grad is not None
     assert made.prior.pseudo_inputs.grad.abs().sum() > 0
