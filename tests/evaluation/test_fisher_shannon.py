@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,12 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from tests.toys import OpaquePosterior, identity_model, latent_model, make_context, measure, saved, toy_spec
+from vaebench.data.spec import Split
 from vaebench.evaluation import fisher_shannon
 from vaebench.evaluation.base import NotApplicableError
 from vaebench.evaluation.fisher_shannon import FisherShannon
 from vaebench.evaluation.layer_fisher import LayerFisher
 from vaebench.evaluation.scores import log_density_of_draw, push_with_score
+from vaebench.likelihoods.gaussian import Gaussian as GaussianLikelihood
 from vaebench.posteriors.diagonal import DiagonalPosterior
+from vaebench.runner.validate import validate
 
 ALL = FisherShannon(num_flow_data=1000)
 
@@ -266,3 +270,24 @@ def test_information_of_encoder_layers_is_that_before_the_flow(tmp_path):
     numbers = measure(LayerFisher(kind="true_fisher", num_data=None, num_samples=40), context)
     exact = 2 / 0.25 * float(x.double().square().sum(1).mean() + 1)
     assert numbers["fisher_encoder_trace"].value == pytest.approx(exact, rel=0.05)
+
+
+def test_validation_records_the_same_point_and_the_plane_keeps_its_trajectory(tmp_path):
+    model = latent_model(toy_spec((6,)), 3, partial(GaussianLikelihood, std=1.0, learn_std=False), depth=1)
+    data = Split(torch.randn(30, 6, generator=torch.Generator().manual_seed(0)), None)
+    line = {"epoch": 1, "valid": validate(model, data, seed=0)}
+    numbers = measure(ALL, make_context(model, data, tmp_path, history=[line, line]))
+    for name in ("posterior_fisher", "entropy_power"):
+        assert line["valid"][name] == pytest.approx(numbers[name].value, rel=1e-6)
+    path = saved(make_context(model, data, tmp_path), "fisher_shannon")["trajectory"]
+    assert path.tolist() == [[line["valid"]["posterior_fisher"], line["valid"]["entropy_power"]]] * 2
+
+
+def test_a_posterior_without_a_closed_form_has_no_trajectory(tmp_path):
+    model = latent_model(
+        toy_spec((6,)), 3, partial(GaussianLikelihood, std=1.0, learn_std=False), OpaquePosterior
+    )
+    model.posterior.is_gaussian = False
+    assert set(validate(model, Split(torch.randn(5, 6), None), 0)) == {
+        "elbo", "reconstruction", "kl", "active_units",
+    }  # fmt: skip

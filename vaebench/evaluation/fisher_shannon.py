@@ -33,10 +33,10 @@ class FisherShannon:
     score from the Jacobian of their map and one draw for each of `num_flow_data`. Standard errors are over
     data, by the delta method where the means are not taken last. Filed in `arrays/fisher_shannon.npz`: the
     point, the prior, E 1/sigma_d^2 and exp(E log sigma_d^2) of every unit d (for flows E of the squared
-    score's part, and no entropy power).
+    score's part, and no entropy power), and the trajectory over epochs that training recorded.
     """
 
-    version: ClassVar = 1
+    version: ClassVar = 2
 
     def __init__(self, *, num_flow_data: Several) -> None:
         self.num_flow_data = num_flow_data
@@ -70,7 +70,11 @@ class FisherShannon:
             yield Measurement(name, value, unit, None, num, error)
         units["unit_fisher"] = fisher.mean(0).numpy()
         context.save_arrays(
-            "fisher_shannon", point=np.array([trace, power]), prior=np.array([n, 1.0]), **units
+            "fisher_shannon",
+            point=np.array([trace, power]),
+            prior=np.array([n, 1.0]),
+            trajectory=trajectory(context),
+            **units,
         )
         draw_plane(context, trace, power, units)
 
@@ -87,6 +91,13 @@ class FisherShannon:
         return torch.cat(fisher), torch.cat(entropy)
 
 
+def trajectory(context: Context) -> np.ndarray:
+    """(tr J, N) on the validation data after every epoch, `[epochs, 2]`; empty where not recorded."""
+    names = ("posterior_fisher", "entropy_power")
+    lines = [line["valid"] for line in context.history if names[0] in line["valid"]]
+    return np.array([[line[name] for name in names] for line in lines]).reshape(-1, 2)
+
+
 def draw_plane(context: Context, trace: float, power: float, units: Mapping[str, np.ndarray]) -> None:
     """The point, the prior and the curve of isotropic Gaussians; beside it the same over n, with units."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
@@ -100,6 +111,10 @@ def draw_plane(context: Context, trace: float, power: float, units: Mapping[str,
         axis.plot(dim, 1, "s", color=INK, label="prior")
     if "unit_entropy_power" in units:
         per_unit.plot(units["unit_fisher"], units["unit_entropy_power"], ".", color=INK, label="a unit")
+    if len(path := trajectory(context)) > 1:
+        plane.plot(*path.T, color="lightgrey", linewidth=0.8, zorder=0)
+        epochs = plane.scatter(*path.T, c=np.arange(1, len(path) + 1), cmap="viridis", s=6, zorder=1)
+        figure.colorbar(epochs, ax=plane, label="epoch (validation data)")
     for axis, dim in (plane, n), (per_unit, 1):
         axis.plot(trace * dim / n, power, "o", color=ACCENT, label="q(z|x)")
         axis.legend(frameon=False, fontsize=8)
