@@ -16,7 +16,11 @@ def spec_of(kind: Any, num_classes: int | None = 10) -> DataSpec:
 
 @pytest.mark.parametrize(
     ("likelihood", "kind", "fitting"),
-    [("bernoulli", "unit", "gaussian"), ("gaussian", "binary", "bernoulli")],
+    [
+        ("bernoulli", "unit", "gaussian"),
+        ("gaussian", "binary", "bernoulli"),
+        ("bernoulli", "uint8", "discretized_logistic or model/likelihood=logistic_mixture"),
+    ],
 )
 def test_a_likelihood_that_does_not_fit_the_data_is_told_which_does(
     likelihood: str, kind: str, fitting: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +19,37 @@ def adam(
     weight_decay: NonNegative,
 ) -> torch.optim.Optimizer:
     """Adam (Kingma & Ba 2015), all parameters updated by one fused kernel."""
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trained)
+    trained, fused = _trained(parameters)
     return torch.optim.Adam(trained, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)
+
+
+def adam_norm_grad(
+    parameters: Iterable[nn.Parameter], *, lr: Positive, betas: tuple[Decay, Decay]
+) -> torch.optim.Optimizer:
+    """Adam on gradients of unit norm, the optimiser of the VampPrior's code (Tomczak & Welling 2018)."""
+    trained, fused = _trained(parameters)
+    return AdamNormGrad(trained, lr=lr, betas=betas, fused=fused)
+
+
+class AdamNormGrad(torch.optim.Adam):
+    """Adam on g / (|g|_2 + 1e-7), for the gradient g of each tensor on its own; changes `.grad` to that."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        if gradients:
+            norms = torch._foreach_norm(gradients)
+            torch._foreach_add_(norms, 1e-7)
+            torch._foreach_div_(gradients, norms)
+        super().step()
+        return loss
+
+
+def _trained(parameters: Iterable[nn.Parameter]) -> tuple[list[nn.Parameter], bool]:
+    """The parameters with a gradient, and whether their devices have a fused kernel."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    return trained, all(parameter.device.type in ("cpu", "cuda") for parameter in trained)

@@ -1,0 +1,190 @@
+"""The posterior by inverse autoregressive flow (Kingma et al. 2016, arXiv 1606.04934)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaebench.distributions import LOG_2PI, Distribution, Gaussian
+from vaebench.networks.layers import Activation
+from vaebench.networks.made import MADE
+from vaebench.posteriors.diagonal import DiagonalPosterior
+from vaebench.ranges import Count, Several
+
+OPEN = 1.5  # added to s, so that a new step changes z little
+CODES_AT_A_TIME = 2**15  # in the mean
+
+
+class Flow(nn.Module):
+    """T steps z <- sigma z + (1 - sigma) m with (m, s) = MADE(z, h), sigma = sigmoid(s + 1.5): eqs. 10 to 14.
+
+    The order of the units is reversed from one step to the next. Both ways give the sum of log sigma over
+    steps and units, log |det dz/dz_0|, beside the code.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        context_dim: int,
+        *,
+        num_steps: Count,
+        depth: Count,
+        width: Count,
+        activation: Activation,
+    ) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(
+            MADE(
+                latent_dim,
+                context_dim,
+                2,
+                depth=depth,
+                width=width,
+                activation=activation,
+                reverse=step % 2 == 1,
+            )
+            for step in range(num_steps)
+        )
+
+    def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """`z_0 [S, B, D]` and `context [B, F]` to `z_T` and its log determinant `[S, B]`; T passes."""
+        log_det = z.new_zeros(z.shape[:-1])
+        for step in self.steps:
+            mean, gate = step(z, context)
+            z = torch.lerp(mean, z, torch.sigmoid(gate + OPEN))
+            log_det = log_det + F.logsigmoid(gate + OPEN).sum(-1)
+        return z, log_det
+
+    def inverse(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """`z_T` to `z_0` and the log determinant at it, unit by unit: T D passes."""
+        log_det = z.new_zeros(z.shape[:-1])
+        unit = torch.arange(z.shape[-1], device=z.device)
+        for step in reversed(self.steps):
+            before = torch.zeros_like(z)
+            for number in step.order:  # type: ignore[union-attr]
+                mean, gate = step(before, context)
+                log_sigma = F.logsigmoid(gate + OPEN)
+                column = slice(number, number + 1)
+                center = mean[..., column]
+                found = center + (z[..., column] - center) * torch.exp(-log_sigma[..., column])
+                before = torch.where(unit == number, found, before)
+            z = before
+            # The last pass saw all that any gate looks at.
+            log_det = log_det + log_sigma.sum(-1)
+        return z, log_det
+
+
+@dataclass(frozen=True)
+class Flowed:
+    """q(z|x), a diagonal Gaussian carried through a flow: log q(z) = log N(z_0) - log |det dz/dz_0|.
+
+    It refers to the flow, and is what it is until the flow's weights change.
+    """
+
+    base: Gaussian
+    context: Tensor
+    """h, `[B, F]`."""
+    flow: Flow
+    num_mean_draws: int
+
+    def push(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """z `[S, B, D]` and log q(z|x) `[S, B]` of base noise `[S, B, D]`, or `[S, 1, D]` for all data."""
+        z, log_det = self.flow(torch.addcmul(self.base.mean, self.base.std, noise), self.context)
+        log_base = -0.5 * (noise.square() + self.base.logvar + LOG_2PI).sum(-1)
+        return z, log_base - log_det
+
+    def rsample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        like = self.base.mean
+        shape = (num_samples, *like.shape)
+        z, log_density = self.push(
+            torch.randn(shape, dtype=like.dtype, device=like.device, generator=generator)
+        )
+        # On the draw, not on self: so no graph outlives the draw that it made.
+        z.drawn_from = self, log_density  # type: ignore[attr-defined]
+        return z
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Known for a tensor that `rsample` returned (unless changed in place); others are carried back."""
+        source, log_density = getattr(z, "drawn_from", (None, None))
+        if source is self and log_density is not None:
+            return log_density
+        before, log_det = self.flow.inverse(z, self.context)
+        return self.base.log_prob(before) - log_det
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """E[z], `[B, D]`, by Monte Carlo: there is no closed form. Without gradient.
+
+        The draws come in pairs of noise and its negative, so that what a flow does linearly makes no error,
+        and are the same for every datum and at every call: a datum's mean depends on nothing but its q, and
+        where x has no say in q the mean does not move with x. A unit's standard error is below its posterior
+        standard deviation / sqrt(num_mean_draws / 2).
+        """
+        like = self.base.mean
+        generator = torch.Generator(like.device).manual_seed(0)
+        shape = (-(-self.num_mean_draws // 2), 1, like.shape[-1])
+        half = torch.randn(shape, dtype=like.dtype, device=like.device, generator=generator)
+        noise = torch.cat([half, -half])[: self.num_mean_draws]
+        size = max(1, CODES_AT_A_TIME // self.num_mean_draws)
+        with torch.no_grad():
+            parts = [self[first : first + size] for first in range(0, len(self), size)]
+            return torch.cat([part.push(noise)[0].mean(0) for part in parts])
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def __getitem__(self, index: slice | Tensor) -> Flowed:
+        return Flowed(self.base[index], self.context[index], self.flow, self.num_mean_draws)
+
+    def to(self, device: torch.device | str) -> Flowed:
+        base = self.base.to(device)
+        if base.mean.device == self.base.mean.device:
+            return self
+        flow = copy.deepcopy(self.flow).to(device)  # the model keeps its own where it is
+        return Flowed(base, self.context.to(device), flow, self.num_mean_draws)
+
+    @staticmethod
+    def cat(parts: Sequence[Flowed]) -> Flowed:
+        base = Gaussian.cat([part.base for part in parts])
+        context = torch.cat([part.context for part in parts])
+        return Flowed(base, context, parts[0].flow, parts[0].num_mean_draws)
+
+
+class IAFPosterior(nn.Module):
+    """z_0 ~ N(mean(x), diag(exp(logvar(x)))), then `num_steps` steps of a flow that sees h(x).
+
+    mean, logvar and h, of `context_dim` features, are linear in the encoder's features. Each step is a MADE
+    of `depth` hidden layers. `num_mean_draws` is how many draws the posterior mean is taken over.
+    """
+
+    is_gaussian = False
+
+    def __init__(
+        self,
+        in_features: int,
+        latent_dim: int,
+        *,
+        logvar_range: tuple[float, float] | None,
+        context_dim: Count,
+        num_steps: Count,
+        depth: Count,
+        width: Count,
+        activation: Activation,
+        num_mean_draws: Several,
+    ) -> None:
+        super().__init__()
+        self.base = DiagonalPosterior(in_features, latent_dim, logvar_range=logvar_range)
+        self.context = nn.Linear(in_features, context_dim)
+        self.flow = Flow(
+            latent_dim, context_dim, num_steps=num_steps, depth=depth, width=width, activation=activation
+        )
+        self.num_mean_draws = num_mean_draws
+
+    def forward(self, features: Tensor, bound: Callable[[Distribution], Tensor]) -> Flowed:
+        return Flowed(self.base(features, bound), self.context(features), self.flow, self.num_mean_draws)
