@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Normal
+from torch.distributions import MultivariateNormal, Normal
 
 from tests.toys import LinearGaussian, OpaquePosterior, identity_model, make_context, measure
+from vaebench.distributions import StandardNormal, kl_divergence
 from vaebench.evaluation import mutual_information
 from vaebench.evaluation.base import NotApplicableError
-from vaebench.evaluation.mutual_information import MutualInformation
+from vaebench.evaluation.mutual_information import MutualInformation, cross_fitted
 
 ALL = MutualInformation(num_data=None)
 MODERATE = LinearGaussian.make(gains=(1.5, 0.8))
@@ -148,3 +149,95 @@ def test_a_posterior_without_pair_densities_is_not_applicable(tmp_path):
     context = make_context(MODERATE.model(posterior=OpaquePosterior), MODERATE.sample(10), tmp_path)
     with pytest.raises(NotApplicableError, match="no closed form"):
         measure(ALL, context)
+
+
+def test_upper_bounds_without_a_mixture_are_too_large_by_what_their_marginal_lacks(tmp_path):
+    """I + KL(q(z) || m), here with q(z) = N(0.8 sqrt(v), I): 0.32 sum_d v_d for the prior, 0 for the fit."""
+    toy, shift = MODERATE, 0.8
+    context = make_context(toy.model(shift), x := toy.sample(4000), tmp_path)
+    numbers = measure(ALL, context)
+    q = toy.posterior(x, shift)
+    closed = kl_divergence(q, StandardNormal(2, like=q.mean)).sum(1)
+    assert numbers["mi_upper_prior"].value == pytest.approx(float(closed.mean()), abs=1e-5)
+    assert numbers["mi_upper_prior"].standard_error == pytest.approx(
+        float(closed.std()) / 4000**0.5, rel=1e-4
+    )
+    lack = 0.5 * shift**2 * float(toy.variance.sum())
+    for name, expected in (
+        ("mi_upper_prior", toy.mutual_information + lack),
+        ("mi_upper_gaussian", toy.mutual_information),
+    ):
+        number = numbers[name]
+        assert number.value == pytest.approx(expected, abs=4 * number.standard_error)
+        assert number.standard_error < lack / 6
+
+
+def test_upper_bound_without_a_closed_form_is_taken_at_the_draws(tmp_path, monkeypatch):
+    monkeypatch.setattr(mutual_information, "kl_divergence", lambda q, p: None)
+    context = make_context(MODERATE.model(shift=0.8), MODERATE.sample(500), tmp_path)
+    numbers = measure(ALL, context)
+    rate = numbers["mi_lower"].value + numbers["marginal_kl_upper"].value
+    assert numbers["mi_upper_prior"].value == pytest.approx(rate, abs=1e-9)
+
+
+@pytest.mark.parametrize("num", [2, 3, 9, 200])
+def test_codes_are_scored_under_the_gaussian_of_the_other_half(num):
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(num, 6, generator=generator, dtype=torch.float64)
+    z = z[:, 1:] + z[:, :1]
+    expected = torch.empty(num, dtype=torch.float64)
+    for i in range(num):
+        others = z[[j for j in range(num) if (j - i) % 2]]
+        scatter = sum(torch.outer(o - others.mean(0), o - others.mean(0)) for o in others)
+        covariance = (scatter + 5 * torch.eye(5)) / (len(others) + 5)
+        expected[i] = MultivariateNormal(others.mean(0), covariance).log_prob(z[i])
+    torch.testing.assert_close(cross_fitted(z), expected)
+
+
+def test_a_fit_to_few_codes_does_not_flatter_itself(tmp_path):
+    """Of 60 codes of 30 units without information: one fitted to what it scores would say less than 0."""
+    model = identity_model((30,))
+    model.posterior.mean.weight.data.zero_()
+    for seed in range(5):
+        numbers = measure(ALL, make_context(model, torch.randn(60, 30), tmp_path), seed)
+        assert numbers["mi_upper_gaussian"].value > 0
+        assert numbers["mi_interval_low"].value == numbers["mi_interval_high"].value == 0
+        assert numbers["mi_interval_low"].standard_error is None
+
+
+@pytest.mark.parametrize(
+    ("shift", "gains", "best"),
+    [
+        (0.0, (30.0,) * 4, "mi_upper_prior"),
+        (1.0, (30.0,) * 4, "mi_upper_gaussian"),
+        (1.0, (0.9, 0.8), "mi_upper"),
+    ],
+)
+def test_the_interval_goes_from_the_lower_bound_to_the_smallest_upper_one(shift, gains, best, tmp_path):
+    """Sharp posteriors send the mixture's upper bound far up; the prior is out where the codes are moved."""
+    toy = LinearGaussian.make(gains=gains)
+    model = toy.model(shift)
+    if shift and best == "mi_upper_gaussian":
+        model.posterior.mean.bias.data += 1
+    numbers = measure(ALL, make_context(model, toy.sample(500, seed=1), tmp_path))
+    uppers = {name: m.value for name, m in numbers.items() if name.startswith("mi_upper")}
+    assert min(uppers, key=uppers.get) == best
+    low, high = numbers["mi_interval_low"], numbers["mi_interval_high"]
+    for end, chosen in ((low, numbers["mi_lower"]), (high, numbers[best])):
+        assert (end.value, end.standard_error, end.n) == (chosen.value, chosen.standard_error, chosen.n)
+    assert low.value - 3 * low.standard_error < toy.mutual_information < high.value + 3 * high.standard_error
+
+
+def test_no_end_of_the_interval_is_below_zero(tmp_path):
+    """Next to no information: estimates fall on either side of 0, and one that does not count is exact."""
+    model = identity_model((3,))
+    model.posterior.mean.weight.data *= 0.02
+    below = {"mi_interval_low": 0, "mi_interval_high": 0}
+    for seed in range(20):
+        numbers = measure(ALL, make_context(model, MODERATE.sample(50, seed)[:, :3], tmp_path), seed)
+        high = min(m.value for name, m in numbers.items() if name.startswith("mi_upper"))
+        for name, estimate in (("mi_interval_low", numbers["mi_lower"].value), ("mi_interval_high", high)):
+            assert numbers[name].value == max(0, estimate)
+            assert (numbers[name].standard_error is None) == (estimate <= 0)
+            below[name] += estimate < 0
+    assert 0 < below["mi_interval_high"] <= below["mi_interval_low"] < 20

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from vaebench.evaluation.base import Context, Measurement, mean_and_error
 from vaebench.ranges import Count
@@ -25,20 +26,9 @@ class Bound:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(density=True, latent=True)
-        q = context.encoded("test")
-        size = max(1, context.rows_per_chunk() // self.num_samples)
-        reconstruction, kl, kl_units = [], [], []
-        for start in range(0, len(q), size):
-            part = slice(start, start + size)
-            terms = context.model.terms(context.test_data[part], self.num_samples, q=q[part], p=context.prior)
-            reconstruction.append(terms.log_px_z.double().mean(0).cpu())
-            kl.append(terms.kl_per_datum.double().cpu())
-            if terms.kl is not None:
-                kl_units.append(terms.kl.double().cpu())
-        log_px_z, rate = torch.cat(reconstruction), torch.cat(kl)
-        if kl_units:
-            context.save_arrays("kl_per_unit", kl=torch.cat(kl_units).mean(0).numpy())
+        log_px_z, rate, rate_per_unit = halves(context, self.num_samples)
+        if rate_per_unit is not None:
+            context.save_arrays("kl_per_unit", kl=rate_per_unit.numpy())
         for name, values, higher_is_better in (
             ("elbo", log_px_z - rate, True),
             ("reconstruction", log_px_z, True),
@@ -46,3 +36,20 @@ class Bound:
         ):
             mean, error = mean_and_error(values)
             yield Measurement(name, mean, "nats", higher_is_better, len(values), error)
+
+
+@torch.no_grad()
+def halves(context: Context, num_samples: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """E_q[log p(x|z)] and KL of each test datum, `[N]`, and the KL's mean per unit `[D]`, if closed."""
+    context.need(density=True, latent=True)
+    q = context.encoded("test")
+    size = max(1, context.rows_per_chunk() // num_samples)
+    reconstruction, kl, kl_units = [], [], []
+    for start in range(0, len(q), size):
+        part = slice(start, start + size)
+        terms = context.model.terms(context.test_data[part], num_samples, q=q[part], p=context.prior)
+        reconstruction.append(terms.log_px_z.double().mean(0).cpu())
+        kl.append(terms.kl_per_datum.double().cpu())
+        if terms.kl is not None:
+            kl_units.append(terms.kl.double().cpu())
+    return torch.cat(reconstruction), torch.cat(kl), torch.cat(kl_units).mean(0) if kl_units else None
