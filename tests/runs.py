@@ -25,10 +25,11 @@ SMALL = [
 ]
 
 
-def small_config(outputs: Path, *overrides: str) -> Any:
-    """The composed config of a run of about a second."""
+def small_config(outputs: Path, *overrides: str, families: bool = False) -> Any:
+    """The composed config of a run of about a second; of `families` the networks keep their sizes."""
+    small = [] if families else SMALL
     with initialize_config_dir(conf_dir(), version_base="1.3"):
-        return compose("train", overrides=[*SMALL, f"paths.outputs={outputs}", *overrides])
+        return compose("train", overrides=[*small, f"paths.outputs={outputs}", *overrides])
 
 
 def small_run(outputs: Path, *overrides: str) -> Mapping[str, Any]:

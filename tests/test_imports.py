@@ -31,7 +31,7 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
     "priors": "distributions ranges",
     "likelihoods": "likelihoods distributions ranges",
     "posteriors": "posteriors distributions networks ranges",
-    "models": "model networks priors posteriors likelihoods terms distributions data.spec ranges",
+    "models": "model errors networks priors posteriors likelihoods terms distributions data.spec ranges",
     "objectives": "objectives errors model distributions terms ranges",
     "evaluation": "evaluation model terms distributions data.spec data.batches seeding atomic ranges",
     "config": "config errors ranges",

@@ -33,6 +33,12 @@ TINY = {
     "num_units": 2,
     "num_steps": 3,
     "perplexity": 5.0,
+    "num_flow_data": 20,
+    "num_importance": 5,
+    "num_simulated": 4,
+    "num_chains": 2,
+    "num_temperatures": 3,
+    "num_leapfrog": 1,
 }
 NEED_NO_LATENT = {"curves", "samples"}
 
@@ -58,7 +64,7 @@ def random_split(num: int, stochastic: bool = False) -> Split:
 
 def tiny_context(directory: Path, family: type[LatentModel] = LatentModel) -> Context:
     torch.manual_seed(0)
-    model = latent_model(SPEC, latent_dim=3, depth=1, family=family)
+    model = latent_model(SPEC, latent_dim=3, depth=2, family=family)
     splits = Splits(random_split(70, stochastic=True), random_split(50), random_split(60))
     numbers = {"elbo": -1.0, "kl": 1.0, "active_units": 3}
     history = [{"epoch": epoch, "train": numbers, "valid": numbers} for epoch in (1, 2)]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vaebench.data.spec import DataSpec
 from vaebench.distributions import Distribution, Posterior
+from vaebench.errors import UserError
 from vaebench.model import Model
 from vaebench.ranges import Count
 from vaebench.terms import Terms
@@ -45,6 +46,12 @@ class LatentModel(Model):
         self.encoder = encoder(spec.shape)
         self.posterior = posterior(self.encoder.out_features, latent_dim)
         self.prior = prior(latent_dim, spec.shape)
+        if self.prior.needs_gaussian_posterior and not self.posterior.is_gaussian:
+            raise UserError(
+                f"model.prior: {type(self.prior).__name__} evaluates q(z|u) at any z, for which "
+                f"{type(self.posterior).__name__} has no closed form; use model/posterior=diagonal or "
+                f"model/prior=standard."
+            )
         self.decoder = decoder(latent_dim, self.likelihood.parameter_shape, spec.shape)
         self._is_convolutional = any(isinstance(module, nn.Conv2d) for module in self.decoder.modules())
 

@@ -2,7 +2,7 @@
 
 The contract that every prior keeps: constructed with the latent size and the shape of one datum, and called
 with `encode` (x -> q(z|x)) to give p(z), once per training step and once per evaluation. `encode` is there
-for priors that are mixtures of posteriors.
+for priors that are mixtures of posteriors; `needs_gaussian_posterior` says whether it must give Gaussians.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from vaebench.distributions import Distribution, StandardNormal
 
 class StandardPrior(nn.Module):
     """p(z) = N(0, I)."""
+
+    needs_gaussian_posterior = False
 
     anchor: Tensor
 

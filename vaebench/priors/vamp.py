@@ -39,6 +39,8 @@ class VampPrior(nn.Module):
     their own while it trains; the running statistics that it has afterwards mix them with the data.
     """
 
+    needs_gaussian_posterior = True  # whose density at another datum's code has a closed form
+
     def __init__(
         self,
         latent_dim: int,

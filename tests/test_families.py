@@ -1,0 +1,91 @@
+"""Every family trains and is measured; any axis combines with any other, or is refused with the reason."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.config.helpers import CONF
+from tests.runs import only_run, read, small_config
+from vaebench.errors import UserError
+from vaebench.runner.experiment import run
+from vaebench.runner.prepare import prepare
+
+FAMILIES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+QUICK = [
+    "training.steps=2",
+    "training.batch_size=20",
+    "evaluation=likelihood",
+    "evaluation.bound.num_samples=1",
+    "evaluation.nll.num_samples=2",
+    "evaluation.nll.num_data=5",
+    "runtime.device=cpu",
+    "runtime.threads=1",
+    "runtime.progress=never",
+]
+COMBINATIONS = {  # axes that no family has together
+    "vamp pixelcnn iwae": [
+        "model=pixelcnn_vae",
+        "model/prior=vamp",
+        "model/objective=iwae",
+        "model.objective.num_samples=3",
+    ],
+    "skip pixelcnn, skip encoder": ["model=scvae", "model/decoder=gated_pixelcnn"],
+    "iaf head": ["model=iaf_vae", "model/decoder=pixel_head"],
+    "fae conv": ["model=fae", "model/encoder=conv4"],
+    "infovae iaf": ["model=vae", "model/objective=infovae", "model/posterior=iaf"],
+    "mae vamp": ["model=mae", "model/prior=vamp"],
+    "adam_norm_grad": ["model=vae", "training/optimizer=adam_norm_grad"],
+}
+SCVAE_TABLE_2 = [  # as the README has them
+    ("scvae_vamp", ["model/prior=vamp"]),
+    ("scvae_pixel", ["model/decoder=pixel_head", "model/decoder@model.decoder.base=residual_mlp"]),
+    (
+        "scvae_pixel_vamp",
+        [
+            "model/prior=vamp",
+            "model/decoder=pixel_head",
+            "model/decoder@model.decoder.base=residual_mlp",
+        ],
+    ),
+]
+
+
+def check_run(outputs: Path, *overrides: str) -> None:
+    config = small_config(outputs, *QUICK, *overrides, families=True)
+    entries = run(config)["evaluations"]
+    assert [entry["status"] for entry in entries] == ["complete", "complete"]
+    assert read(only_run(outputs), "status.json")["state"] == "complete"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_trains_and_is_measured(family: str, tmp_path: Path) -> None:
+    check_run(tmp_path, f"model={family}")
+
+
+@pytest.mark.parametrize("choices", COMBINATIONS.values(), ids=COMBINATIONS)
+def test_axes_combine(choices: list[str], tmp_path: Path) -> None:
+    check_run(tmp_path, *choices)
+
+
+@pytest.mark.parametrize(("family", "overrides"), SCVAE_TABLE_2)
+def test_combinations_of_scvaes_table_2_are_overrides(family: str, overrides: list[str]) -> None:
+    def model(*choices: str) -> dict:
+        return {**small_config(Path("outputs"), *choices, families=True).model, "name": "same"}
+
+    assert model("model=scvae", *overrides) == model(f"model={family}")
+
+
+@pytest.mark.parametrize(
+    ("choices", "reason"),
+    [
+        (["model=vamp_vae", "model/posterior=iaf"], "VampPrior evaluates"),
+        (["model=fae", "model/posterior=iaf"], "FAE wants a posterior"),
+        (["model=mae", "model/decoder=gated_pixelcnn"], "MAE draws from"),
+        (["dataset=gmm", "model/likelihood=gaussian", "model/encoder=resnet"], "works on images"),
+    ],
+)
+def test_what_cannot_be_combined_is_refused_with_the_reason(
+    choices: list[str], reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=reason):
+        prepare(small_config(tmp_path, *choices, families=True))
