@@ -59,6 +59,18 @@ def latent_model(
     ).eval()
 
 
+class LinearEncoder(nn.Module):
+    """One layer and no nonlinearity."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(in_features, out_features)
+        self.out_features = out_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+
 @torch.no_grad()
 def set_affine(layer: nn.Linear, weight: Tensor | float, bias: Tensor | float) -> None:
     """Numbers fill the whole parameter."""

@@ -8,9 +8,18 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tests.toys import OpaquePosterior, identity_model, latent_model, make_context, measure, saved, toy_spec
+from tests.toys import (
+    LinearEncoder,
+    OpaquePosterior,
+    identity_model,
+    latent_model,
+    make_context,
+    measure,
+    saved,
+    toy_spec,
+)
 from vaebench.data.spec import Split
 from vaebench.evaluation import fisher_shannon
 from vaebench.evaluation.base import NotApplicableError
@@ -251,20 +260,11 @@ def test_a_posterior_of_which_nothing_is_known_is_not_applicable(tmp_path):
         measure(ALL, make_context(model, torch.randn(10, 4), tmp_path))
 
 
-class OneLayer(nn.Module):
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.layer = nn.Linear(dim, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x)
-
-
 def test_information_of_encoder_layers_is_that_before_the_flow(tmp_path):
     """A fixed map leaves that of N(Wx, s2 I), D / s2 E(||x||^2 + 1); its inverse is never asked for."""
     torch.manual_seed(0)
     model = pushed_model(wavy, 2)
-    model.encoder = OneLayer(2)
+    model.encoder = LinearEncoder(2, 2)
     x = torch.randn(120, 2, generator=torch.Generator().manual_seed(0))
     context = make_context(model, x, tmp_path)
     numbers = measure(LayerFisher(kind="true_fisher", num_data=None, num_samples=40), context)

@@ -5,25 +5,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.toys import latent_model, make_context, measure, saved, set_affine, toy_spec
+from tests.toys import LinearEncoder, latent_model, make_context, measure, saved, set_affine, toy_spec
 from vaebench.evaluation.base import NotApplicableError
 from vaebench.evaluation.layer_fisher import LayerFisher
 from vaebench.models.latent import LatentModel
 from vaebench.posteriors.diagonal import DiagonalPosterior
 
 KINDS = ("true_fisher", "empirical_fisher", "kfac")
-
-
-class LinearEncoder(nn.Module):
-    """One layer and no nonlinearity."""
-
-    def __init__(self, input_shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.layer = nn.Linear(input_shape[0], 3)
-        self.out_features = 3
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x)
 
 
 def binary(num: int, dim: int, seed: int = 0) -> Tensor:
@@ -46,7 +34,7 @@ def test_encoder_under_gaussian_draws_has_the_closed_form(variance_moves, tmp_pa
     """E||delta||^2 = sum_d ||M_d||^2 / s2_d + ||V_d||^2 / 2 for heads M = I and V; D / s2 where V = 0."""
     torch.manual_seed(0)
     model = latent_model(toy_spec((4,)), 3)
-    model.encoder = LinearEncoder((4,))
+    model.encoder = LinearEncoder(4, 3)
     model.posterior = DiagonalPosterior(3, 3, logvar_range=None)
     set_affine(model.posterior.mean, torch.eye(3), 0.0)
     set_affine(model.posterior.logvar, 0.5 * torch.randn(3, 3) if variance_moves else 0.0, -1.0)

@@ -1,0 +1,1 @@
+"""What `scripts.check_estimators` compares the estimators with, a file for each kind of measure."""
