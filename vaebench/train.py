@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -50,6 +51,8 @@ def main() -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     try:
         if {"--help", "-h"} & {*sys.argv[1:]}:
+            if hasattr(signal, "SIGPIPE"):  # `--help | head` ends quietly
+                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             print(help_text(sys.argv[1:]))
             return
         job()

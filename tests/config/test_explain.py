@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
 
 from tests.config.helpers import composed, plant, plant_experiment
 from vaebench.config.commandline import CommandLine
@@ -106,6 +107,14 @@ def test_keys_are_not_judged_without_the_option_that_was_meant(message) -> None:
 def test_a_sweep_is_judged_by_its_first_job() -> None:
     config = CommandLine.of(["-m", "seed=3,4", "tier=smoke,full", "model.latent_dim=range(5,7)"]).composed()
     assert (config.seed, config.tier, config.model.latent_dim) == (3, "smoke", 5)
+
+
+def test_a_key_that_only_the_swept_options_have_wants_two_plus_signs(monkeypatch) -> None:
+    sweep = ["vaebench", "-m", "model=pixelcnn_vae,pixelcnn_skip_vae", "model.decoder.channels=16"]
+    monkeypatch.setattr(sys, "argv", sweep)
+    with pytest.raises(HydraException) as caught:  # what Hydra composes before it sweeps
+        composed("model.decoder.channels=16")
+    assert "write ++model.decoder.channels=" in explain(caught.value)
 
 
 @pytest.mark.parametrize("flags", [["--config-dir", "{}"], ["--config-dir={}"], ["-cd", "{}"]])

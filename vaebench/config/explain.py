@@ -119,6 +119,10 @@ def _no_such_key(key: str, line: CommandLine) -> str:
         if not isinstance(here, Mapping) or part not in here:
             break
         here = here[part]
+    else:  # the sweep's jobs have it
+        return (
+            f"{key}: in a sweep over options, Hydra wants the key in the default ones too; write ++{key}=..."
+        )
     wrong = f"{'.'.join(path)}: no such key"
     if not isinstance(here, Mapping):
         return f"{wrong}; {'.'.join(path[:-1])} has no keys"
