@@ -33,9 +33,10 @@ class PosteriorGaps:
     Each of `num_data` test data gets its own q*: `num_steps` of Adam on the ELBO with `num_samples` draws
     each, the learning rate falling linearly from `lr` to 0, once from q(z|x) and once from N(0, I); of the
     two the one with the higher ELBO. The gaps are then measured on `num_importance` fresh draws, the same
-    noise for q and q*; log p(x) is importance sampled from q*, in expectation from below, so that the second
-    and third gap are lower bounds (`ess_local_median` says how far to trust them). Standard errors are over
-    data, of each difference. A negative amortisation gap says that q beats q*: `num_steps` were too few, or
+    noise for q and q*; log p(x) is importance sampled from q*, in expectation from below, so that the
+    inference gap is a lower bound (`ess_local_median` says how far to trust it). What the search falls short
+    of q* is missing from the amortisation gap and added to the approximation gap, which is hence no bound.
+    Standard errors are over data, of each difference. A negative amortisation gap says that q beats q*: `num_steps` were too few, or
     q(z|x) is no diagonal Gaussian, in which case q* starts from its moments and may be worse than it.
 
     A large `kl_local_nats` beside a `kl_amortised_nats` near 0 says that the encoder collapsed and the
