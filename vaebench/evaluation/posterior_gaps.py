@@ -36,8 +36,9 @@ class PosteriorGaps:
     noise for q and q*; log p(x) is importance sampled from q*, in expectation from below, so that the
     inference gap is a lower bound (`ess_local_median` says how far to trust it). What the search falls short
     of q* is missing from the amortisation gap and added to the approximation gap, which is hence no bound.
-    Standard errors are over data, of each difference. A negative amortisation gap says that q beats q*: `num_steps` were too few, or
-    q(z|x) is no diagonal Gaussian, in which case q* starts from its moments and may be worse than it.
+    Standard errors are over data, of each difference. A negative amortisation gap says that q beats q*:
+    `num_steps` were too few, or q(z|x) is no diagonal Gaussian, in which case q* starts from its moments and
+    may be worse than it.
 
     A large `kl_local_nats` beside a `kl_amortised_nats` near 0 says that the encoder collapsed and the
     decoder did not. Active units are over these data, at a variance of 0.01.
