@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
 
-.PHONY: help train test lint format types status bench clean
+.PHONY: help train test lint format types status bench estimators clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -39,11 +39,16 @@ format: $(READY) ## rewrite in the house's format
 status: $(READY) ## every run under outputs/, its state and main numbers
 	@$(BIN)/vaebench-status
 
-bench: $(READY) ## our speed against pythae's (installs it)
+bench: $(READY) ## our speed against pythae's (installs it), and the cost of every family
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
 	$(BIN)/python -m scripts.bench_training
 	$(BIN)/python -m scripts.bench_training --precision medium
 	$(BIN)/python -m scripts.bench_nll
+	$(BIN)/python -m scripts.bench_sampling
+	$(BIN)/python -m scripts.bench_families
+
+estimators: $(READY) ## truth, estimate and error of every measure, from scratch
+	$(BIN)/python -m scripts.check_estimators
 
 clean: ## remove the environment and the caches; never outputs/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info
