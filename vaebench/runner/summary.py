@@ -10,6 +10,8 @@ DETAILS = {
     "nll_mc_error",
     "ess_5_percent",
     "importance_samples",
+    "mi_upper_prior",
+    "mi_upper_gaussian",
     "marginal_kl_lower",
     "marginal_kl_upper",
     "reconstruction",
@@ -45,4 +47,8 @@ def _rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
 
 
 def _number(value: float) -> str:
-    return f"{value:d}" if isinstance(value, int) else f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+    if isinstance(value, int):
+        return f"{value:d}"
+    if 0 < abs(value) < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
