@@ -160,7 +160,7 @@ class LinearGaussian:
         posterior: Callable[..., nn.Module] = DiagonalPosterior,
     ) -> LatentModel:
         """The VAE with this decoder and that posterior."""
-        likelihood = partial(GaussianLikelihood, std=self.std, learn_std=False)
+        likelihood = partial(GaussianLikelihood, std=self.std, learn_std=False, mean="linear")
         shape = (len(self.bias),)
         model = latent_model(toy_spec(shape), self.weight.shape[1], likelihood, posterior)
         set_affine(model.decoder.output, self.weight, self.bias)

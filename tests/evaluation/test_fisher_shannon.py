@@ -273,7 +273,9 @@ def test_information_of_encoder_layers_is_that_before_the_flow(tmp_path):
 
 
 def test_validation_records_the_same_point_and_the_plane_keeps_its_trajectory(tmp_path):
-    model = latent_model(toy_spec((6,)), 3, partial(GaussianLikelihood, std=1.0, learn_std=False), depth=1)
+    model = latent_model(
+        toy_spec((6,)), 3, partial(GaussianLikelihood, std=1.0, learn_std=False, mean="linear"), depth=1
+    )
     data = Split(torch.randn(30, 6, generator=torch.Generator().manual_seed(0)), None)
     line = {"epoch": 1, "valid": validate(model, data, seed=0)}
     numbers = measure(ALL, make_context(model, data, tmp_path, history=[line, line]))
@@ -285,7 +287,10 @@ def test_validation_records_the_same_point_and_the_plane_keeps_its_trajectory(tm
 
 def test_a_posterior_without_a_closed_form_has_no_trajectory(tmp_path):
     model = latent_model(
-        toy_spec((6,)), 3, partial(GaussianLikelihood, std=1.0, learn_std=False), OpaquePosterior
+        toy_spec((6,)),
+        3,
+        partial(GaussianLikelihood, std=1.0, learn_std=False, mean="linear"),
+        OpaquePosterior,
     )
     model.posterior.is_gaussian = False
     assert set(validate(model, Split(torch.randn(5, 6), None), 0)) == {
