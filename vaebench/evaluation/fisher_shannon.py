@@ -119,7 +119,8 @@ def draw_plane(context: Context, trace: float, power: float, units: Mapping[str,
         axis.plot(trace * dim / n, power, "o", color=ACCENT, label="q(z|x)")
         axis.legend(frameon=False, fontsize=8)
         for scale in axis.xaxis, axis.yaxis:
-            scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            low, high = scale.get_view_interval()
+            scale.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))
             scale.set_major_formatter(StrMethodFormatter("{x:g}"))
             scale.set_minor_formatter(NullFormatter())
     plane.set(xlabel="Fisher information tr J(z|x)", ylabel="entropy power N(z|x)")
