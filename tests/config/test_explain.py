@@ -31,7 +31,7 @@ def message(monkeypatch: pytest.MonkeyPatch):
     ("word", "expected"),
     [
         ("model/encoder=mpl", "model/encoder = 'mpl': no such option; did you mean 'mlp'? (choices: "),
-        ("evaluation=xyz", "evaluation = 'xyz': no such option (choices: collapse, "),
+        ("evaluation=xyz", "evaluation = 'xyz': no such option (choices: chain, "),
         ("model=null", "model = null: no such option"),
         ("hydra/launcher=jobllib", "hydra/launcher = 'jobllib': no such option; did you mean 'joblib'?"),
     ],

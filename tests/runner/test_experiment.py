@@ -139,7 +139,7 @@ def test_early_stopping_waits_for_patience_and_keeps_the_best_epoch(tmp_path: Pa
     facts = small_run(
         tmp_path, "training.patience=2", "training.epochs=60", "training.optimizer.lr=0.1"
     )["training"]  # fmt: skip
-    assert facts["stopped"] == "no better validation ELBO for 2 epochs"
+    assert facts["stopped"] == "no better validation elbo for 2 epochs"
     assert facts["epochs"] == facts["best_epoch"] + 2
     lines = [
         line["valid"]["elbo"] for line in experiment.Metrics(only_run(tmp_path) / "metrics.jsonl").read()

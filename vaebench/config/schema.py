@@ -26,7 +26,8 @@ class Training:
     clip_grad_norm: Positive | None
     """Gradients are scaled down to this norm; null leaves them."""
     patience: Count | None
-    """Stop after this many epochs without a better validation ELBO (beta 1); null never stops early."""
+    """Stop after this many epochs without a better value of the objective's criterion on validation data, for
+    most the ELBO at beta 1; null never stops early."""
     warmup_is_patient: bool
     """Whether the epochs of the objective's warm-up are left out of the patience."""
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from vaebench.model import Model
 from vaebench.terms import Terms
+
+Criterion = Literal["elbo", "reconstruction"]
+"""A number of the validation pass, in nats, higher is better."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Objective(nn.Module):
     steps it on `Loss.own` and files both with the checkpoint.
     """
 
+    criterion: ClassVar[Criterion] = "elbo"
+    """By which validation number the best weights are chosen, and training stops early."""
     num_samples: int = 1
     warmup_steps: int = 0
     """Steps at the start during which the objective is not yet what it will be."""

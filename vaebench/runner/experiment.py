@@ -84,7 +84,7 @@ def train(experiment: Experiment, results: Results) -> Model:
                 "epochs": progress.epoch,
                 "steps": progress.step,
                 "best_epoch": progress.best_epoch,
-                "best_valid_elbo": progress.best_elbo,
+                f"best_valid_{training.objective.criterion}": progress.best_value,
                 "stopped": progress.stopped,
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "data": experiment.splits.origin,

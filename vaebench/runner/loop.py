@@ -36,10 +36,11 @@ class Progress:
     """Finished epochs."""
     batch: int = 0
     """Finished batches of the current epoch."""
-    best_elbo: float = -float("inf")
+    best_value: float = -float("inf")
+    """Of the objective's criterion, on validation data."""
     best_epoch: int = 0
     impatience: int = 0
-    """Epochs without a better validation ELBO."""
+    """Epochs without a better value."""
     seconds: float = 0.0
     """Training time so far, over all attempts."""
     stopped: str = ""
@@ -96,7 +97,10 @@ class Training:
         }
 
     def load_state(self, state: State) -> None:
-        self.progress = Progress(**state["progress"])
+        progress = dict(state["progress"])
+        if "best_elbo" in progress:  # of a checkpoint from before objectives had a criterion
+            progress["best_value"] = progress.pop("best_elbo")
+        self.progress = Progress(**progress)
         self.model.load_state_dict(state["model"])
         self.best_model = state["best_model"]
         self.objective.load_state_dict(state["objective"])
@@ -161,15 +165,16 @@ def finish_epoch(training: Training) -> dict[str, Any]:
         raise NotFiniteError(f"The validation ELBO was not finite after step {progress.step}.")
     progress.epoch += 1
     progress.batch = 0
-    if valid["elbo"] > progress.best_elbo:
-        progress.best_elbo, progress.best_epoch, progress.impatience = valid["elbo"], progress.epoch, 0
+    criterion = training.objective.criterion
+    if valid[criterion] > progress.best_value:
+        progress.best_value, progress.best_epoch, progress.impatience = valid[criterion], progress.epoch, 0
         training.best_model = copy.deepcopy(training.model.state_dict())
     elif progress.epoch > training.patient_epochs:
         progress.impatience += 1
     if progress.step >= training.num_steps:
         progress.stopped = "all steps done"
     elif training.patience is not None and progress.impatience >= training.patience:
-        progress.stopped = f"no better validation ELBO for {training.patience} epochs"
+        progress.stopped = f"no better validation {criterion} for {training.patience} epochs"
     training.meter.reset()
     warn_of_collapse(valid, progress)
     progress.seconds += training.clock()
