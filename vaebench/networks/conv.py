@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vaebench.networks.layers import ACTIVATIONS, Activation, image_shape
+from vaebench.networks.layers import ACTIVATIONS, Activation, image_shape, start_as_he
 from vaebench.networks.stack import Init
 from vaebench.ranges import Count, Natural
 
@@ -119,10 +119,7 @@ class GatedConvDecoder(nn.Module):
         self.parameters_per_pixel = output_shape[:-2]
         self.output = nn.Conv2d(maps, math.prod(self.parameters_per_pixel), 1)
         if init == "he":
-            for module in self.dense.modules():
-                if isinstance(module, nn.Linear):
-                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                    nn.init.zeros_(module.bias)
+            start_as_he(self.dense)
 
     def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
         h = self.convolutions(self.dense(z).unflatten(-1, self.data_shape))

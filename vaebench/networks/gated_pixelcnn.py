@@ -97,7 +97,6 @@ class GatedPixelCNNDecoder(nn.Module):
         in_channels, *self.size = image_shape(data_shape, "model/decoder=gated_pixelcnn")
         self.data_shape = tuple(data_shape)
         self.code_maps = 0 if z_enters == "gates" else code_maps
-        self.z_enters = z_enters
         at_every = self.code_maps if z_enters == "every" else 0
         self.layers = nn.ModuleList(
             GatedLayer(

@@ -23,6 +23,15 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+def start_as_he(network: nn.Module) -> None:
+    """Normal weights of variance 2 / fan_in (He et al. 2015) and zero biases in every dense layer of it."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def image_shape(shape: tuple[int, ...], option: str) -> tuple[int, int, int]:
     """(C, H, W) of a datum. Raises UserError where it is no image, in the name of `model/encoder=resnet`."""
     if len(shape) != 3:

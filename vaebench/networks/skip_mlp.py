@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vaebench.networks.layers import ACTIVATIONS, Activation
+from vaebench.networks.layers import ACTIVATIONS, Activation, start_as_he
 from vaebench.networks.stack import Init
 from vaebench.ranges import Count
 
@@ -41,11 +41,7 @@ class SkipMLPDecoder(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.output_shape = tuple(output_shape)
         if init == "he":
-            for module in self.modules():
-                if isinstance(module, nn.Linear):
-                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                    if module.bias is not None:
-                        nn.init.zeros_(module.bias)
+            start_as_he(self)
 
     def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
         h = self.first(z)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaebench.networks.layers import ACTIVATIONS, Activation
+from vaebench.networks.layers import ACTIVATIONS, Activation, start_as_he
 
 Skip = Literal["none", "residual", "long"]
 """residual: h_l = f_l(h_{l-1}) + g(h_{l-1}) (SCVAE, eq. 11). long: h_L = f_L(h_{L-1}) + g(h_1) alone."""
@@ -57,9 +57,7 @@ class Stack(nn.Module):
                 )
         self.sources = _sources(skip, len(self.layers))
         if init == "he":
-            for layer_module in self.layers:
-                nn.init.kaiming_normal_(layer_module.weight, nonlinearity="relu")  # type: ignore[arg-type]
-                nn.init.zeros_(layer_module.bias)  # type: ignore[arg-type]
+            start_as_he(self.layers)
 
     def forward(self, h: Tensor) -> Tensor:
         outputs = [h]
