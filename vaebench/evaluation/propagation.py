@@ -220,7 +220,14 @@ def save_figure(
             error = values.std(0) / len(values) ** 0.5 if len(values) > 1 else None
             axis.errorbar(layers, values.mean(0), error, color=colour, label=decoder, marker=".", capsize=3)
             if name == "kl":
-                axis.plot(layers, exact[:, i].mean(0), "x", color=colour, label=f"{decoder}, exact")
+                axis.plot(
+                    layers,
+                    exact[:, i].mean(0),
+                    "x+"[i],
+                    color=colour,
+                    markersize=9,
+                    label=f"{decoder}, exact",
+                )
         if name == "mi":
             axis.vlines(0, *bounds, color="grey", linewidth=4, alpha=0.5, label="bounds")
         axis.set(xlabel="layer k", ylabel="nats", xticks=layers, title=title)

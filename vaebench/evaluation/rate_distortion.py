@@ -58,7 +58,7 @@ def draw(path: dict[str, np.ndarray], rate: float, distortion: float) -> Any:
     across, up = np.linspace(left, right), np.linspace(low, high)
     lines = axis.contour(across, up, -(across + up[:, None]), 7, colors="grey", linewidths=0.5)
     axis.clabel(lines, fontsize=7, fmt="ELBO %g")
-    axis.legend(frameon=False)
+    axis.legend(framealpha=1)  # a star without a frame looks like another point
     return figure
 
 
