@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.toys import LinearGaussian, count_draws, latent_model, make_context, measure, saved, toy_spec
 from vaebench.distributions import Gaussian
-from vaebench.evaluation import ais
+from vaebench.evaluation import scratch
 from vaebench.evaluation.ais import AnnealedImportanceSampling
 from vaebench.evaluation.annealing import PILOTS
 from vaebench.evaluation.base import NotApplicableError
@@ -160,7 +160,7 @@ class Stopped(BaseException):
 def test_interrupted_anywhere_it_goes_on_to_the_bit_identical_result(tmp_path, monkeypatch, start):
     """Two blocks of test data, 2 x 4 temperatures, and two of drawn data, forward and back, 2 x 8: stopped
     in the first pass, between two blocks, before the drawn data, in a backward pass, before the last."""
-    monkeypatch.setattr(ais, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(scratch, "SAVE_SECONDS", -1.0)
     model, x = TOY.model(**WRONG), TOY.sample(8)
     options = {"num_temperatures": 4, "num_chains": 5, "num_simulated": 9, "start": start}
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.toys import LinearGaussian, identity_model, latent_model, make_context, measure, saved, toy_spec
 from vaebench.data.spec import DataSpec, Split, Splits
 from vaebench.distributions import Gaussian
-from vaebench.evaluation import figures, markov_chain
+from vaebench.evaluation import figures, markov_chain, scratch
 from vaebench.evaluation.base import Context, NotApplicableError
 from vaebench.evaluation.markov_chain import MarkovChain, kept_steps
 from vaebench.model import Model
@@ -243,7 +243,7 @@ def count_steps(model: LatentModel, monkeypatch) -> list[int]:
 
 def test_interrupted_between_any_steps_it_goes_on_to_the_bit_identical_result(tmp_path, monkeypatch):
     """Two chunks of chains, three steps from noise and three from data."""
-    monkeypatch.setattr(markov_chain, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(scratch, "SAVE_SECONDS", -1.0)
     model, x = TOY.model(SHIFT), TOY.sample(200)
     options = {"num_chains": 70, "num_steps": 3, "num_kept": 2}
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.toys import LinearGaussian, count_draws, make_context, measure, saved
-from vaebench.evaluation import nll
+from vaebench.evaluation import scratch
 from vaebench.evaluation.bound import Bound
 from vaebench.evaluation.nll import ImportanceSampledNLL
 
@@ -144,7 +144,7 @@ class Stopped(BaseException):
 
 def test_interrupted_nll_goes_on_to_the_bit_identical_result(tmp_path, monkeypatch):
     """64 samples are a chunk, so that each datum is a block; the stop comes before the sixth of twelve."""
-    monkeypatch.setattr(nll, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(scratch, "SAVE_SECONDS", -1.0)
     model, x = TOY.model(**WRONG), TOY.sample(12)
 
     def context(folder: str, **fields: object):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.toys import LinearGaussian, OpaquePosterior, make_context, measure, saved, set_affine
 from vaebench.distributions import StandardNormal, kl_divergence
-from vaebench.evaluation import posterior_gaps
+from vaebench.evaluation import posterior_gaps, scratch
 from vaebench.evaluation.posterior_gaps import PosteriorGaps, as_gaussian
 from vaebench.models.latent import LatentModel
 from vaebench.posteriors.diagonal import DiagonalPosterior
@@ -265,7 +265,7 @@ class Stopped(BaseException):
 
 def test_interrupted_search_goes_on_to_the_bit_identical_result(tmp_path, monkeypatch):
     """Four of twelve data are a block, which asks once and at each of 2 x 5 steps; the third is cut."""
-    monkeypatch.setattr(posterior_gaps, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(scratch, "SAVE_SECONDS", -1.0)
     model, x = TOY.model(shift=0.9), TOY.sample(12)
     short = evaluator(num_steps=5, num_importance=10)
 

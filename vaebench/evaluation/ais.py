@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from time import monotonic
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,10 +18,9 @@ from vaebench.evaluation.base import (
     NotApplicableError,
     Subset,
     mean_and_error,
-    save_npz,
 )
 from vaebench.evaluation.hmc import Densities
-from vaebench.evaluation.nll import SAVE_SECONDS
+from vaebench.evaluation.scratch import Scratch
 from vaebench.ranges import Count, Natural, Several
 from vaebench.seeding import derive_seed, seeded
 
@@ -79,7 +76,7 @@ class AnnealedImportanceSampling:
         if self.num_simulated:
             yield from self._on_simulated(context)
         for name in ("ais", "bdmc"):
-            self._partial(name, context).unlink(missing_ok=True)
+            self._scratch(name, context).remove()
 
     def _on_data(self, context: Context) -> Iterator[Measurement]:
         chosen = context.subset(self.num_data, self.subset).to(context.device)
@@ -129,10 +126,12 @@ class AnnealedImportanceSampling:
         annealing, num = self.annealing, self.annealing.num
         block = max(1, context.rows_per_chunk() // (PILOTS + self.num_chains))
         starts = range(0, n, block)
-        partial = self._partial(name, context)
-        result, done, chains = _resume(partial, (passes, 3, n), context.device)
+        scratch = self._scratch(name, context)
+        result, done, chains = torch.zeros(passes, 3, n, dtype=torch.float64), 0, None
+        if (stored := scratch.load()) is not None:
+            result, done = torch.from_numpy(stored.pop("result")), int(stored.pop("done"))
+            chains = Chains.of_arrays(stored, context.device)
         current = None
-        saved_at = monotonic()
         total = len(starts) * passes * num
         for tick in context.track(range(done, total), f"{name.upper()}, {num} temperatures"):
             number, within = divmod(tick, passes * num)
@@ -149,15 +148,13 @@ class AnnealedImportanceSampling:
             advance(densities, chains, level, generator)
             if level == num - 1:
                 result[backward, :, start:stop] = annealing.log_z(chains, backward=bool(backward))
-            if monotonic() - saved_at > SAVE_SECONDS or tick + 1 == total:
-                save_npz(partial, {"result": result.numpy(), "done": np.array(tick + 1)} | chains.arrays())
-                saved_at = monotonic()
+            if scratch.is_due or tick + 1 == total:
+                scratch.save({"result": result.numpy(), "done": np.array(tick + 1)} | chains.arrays())
         return result
 
-    def _partial(self, name: str, context: Context) -> Path:
-        """Where an estimate is kept until the whole evaluation is done."""
+    def _scratch(self, name: str, context: Context) -> Scratch:
         options = (self._key, self.num_data, self.subset, self.num_simulated, context.rows_per_chunk())
-        return context.directory / "scratch" / f"{name}_{'_'.join(map(str, options))}.npz"
+        return Scratch(context, name, *options)
 
     def _begin(
         self,
@@ -219,14 +216,3 @@ class Given:
 
 def _generator(context: Context, *names: object) -> torch.Generator:
     return torch.Generator(context.device).manual_seed(derive_seed(context.seed, "ais", *names))
-
-
-def _resume(partial: Path, shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, int, Chains | None]:
-    """What an earlier attempt finished, how many temperatures that is, and its chains."""
-    if partial.exists():
-        with np.load(partial) as stored:
-            arrays = dict(stored)
-        result, done = torch.from_numpy(arrays.pop("result")), int(arrays.pop("done"))
-        if result.shape == shape:
-            return result, done, Chains.of_arrays(arrays, device)
-    return torch.zeros(shape, dtype=torch.float64), 0, None

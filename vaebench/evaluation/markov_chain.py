@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from time import monotonic
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,10 +10,10 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from vaebench.evaluation.base import Context, Measurement, NotApplicableError, save_npz
+from vaebench.evaluation.base import Context, Measurement, NotApplicableError
 from vaebench.evaluation.figures import ACCENT, INK, new_figure, save_images
-from vaebench.evaluation.nll import SAVE_SECONDS
 from vaebench.evaluation.sample_quality import Quality, compact, expand
+from vaebench.evaluation.scratch import Scratch
 from vaebench.ranges import Count, Several
 from vaebench.seeding import derive_seed, seeded
 
@@ -88,7 +86,7 @@ class MarkovChain:
         if len(context.spec.shape) == 3:
             self._show(chains, ancestral, context)
         for start in self.starts:
-            self._partial(start, context).unlink(missing_ok=True)
+            self._scratch(start, context).remove()
 
     def _divide(self, context: Context) -> tuple[Tensor, Tensor]:
         """Indices of the test data that chains start from, and of those that samples are compared with."""
@@ -106,22 +104,20 @@ class MarkovChain:
         Random numbers are seeded anew at each step and the chains are kept on disk, so that an interrupted
         chain goes on from the step where it was, to the same bits.
         """
-        kind, partial = context.spec.kind, self._partial(start, context)
-        if partial.exists():
-            with np.load(partial) as stored:
-                x = torch.from_numpy(stored["x"]).to(context.device)
-                done, kept = int(stored["done"]), list(stored["kept"])
+        kind, scratch = context.spec.kind, self._scratch(start, context)
+        if (stored := scratch.load()) is not None:
+            x = torch.from_numpy(stored["x"]).to(context.device)
+            done, kept = int(stored["done"]), list(stored["kept"])
         else:
             x = context.test_data[first.to(context.device)] if start == "data" else self._noise(context)
             done, kept = 0, [compact(x, kind)]
-        saved_at, last = monotonic(), self.kept[-1]
+        last = self.kept[-1]
         for step in context.track(range(done + 1, last + 1), f"chain from {start}"):
             x = self._step(x, context, start, step)
             if step in self.kept:
                 kept.append(compact(x, kind))
-            if monotonic() - saved_at > SAVE_SECONDS or step == last:
-                save_npz(partial, {"x": x.cpu().numpy(), "done": np.array(step), "kept": np.stack(kept)})
-                saved_at = monotonic()
+            if scratch.is_due or step == last:
+                scratch.save({"x": x.cpu().numpy(), "done": np.array(step), "kept": np.stack(kept)})
         return np.stack(kept)
 
     def _step(self, x: Tensor, context: Context, *names: object) -> Tensor:
@@ -151,10 +147,9 @@ class MarkovChain:
         low, high = (edge.float() * split.scale for edge in split.x.aminmax())
         return low + (high - low) * x
 
-    def _partial(self, start: str, context: Context) -> Path:
-        """Where chains are kept until the whole evaluation is done."""
+    def _scratch(self, start: str, context: Context) -> Scratch:
         options = (start, self.num_chains, *self.kept, context.rows_per_chunk())
-        return context.directory / "scratch" / f"chain_{'_'.join(map(str, options))}.npz"
+        return Scratch(context, "chain", *options)
 
     def _show(self, chains: dict[str, np.ndarray], ancestral: np.ndarray, context: Context) -> None:
         """A figure for each start: rows are chains, columns their kept steps, then draws from the prior."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
-from time import monotonic
 from typing import ClassVar
 
 import numpy as np
@@ -13,11 +11,10 @@ import torch
 from torch import Tensor
 
 from vaebench.distributions import Posterior
-from vaebench.evaluation.base import Context, Measurement, Subset, mean_and_error, save_npz
+from vaebench.evaluation.base import Context, Measurement, Subset, mean_and_error
+from vaebench.evaluation.scratch import Scratch
 from vaebench.ranges import Count
 from vaebench.seeding import derive_seed, seeded
-
-SAVE_SECONDS = 20.0
 
 
 class ImportanceSampledNLL:
@@ -67,18 +64,18 @@ class ImportanceSampledNLL:
         """
         rows = context.rows_per_chunk()
         block = min(len(x), max(1, rows // self.num_samples))
-        partial = context.directory / "scratch" / f"nll_{self.num_samples}_{len(x)}_{self.subset}_{rows}.npz"
-        result, done = _resume(partial, len(x))
-        saved_at = monotonic()
+        scratch = Scratch(context, "nll", self.num_samples, len(x), self.subset, rows)
+        result, done = torch.zeros(2, len(x), dtype=torch.float64), 0
+        if (stored := scratch.load()) is not None:
+            result, done = torch.from_numpy(stored["result"]), int(stored["done"])
         for start in context.track(range(done, len(x), block), f"NLL, {self.num_samples} samples"):
             stop = min(start + block, len(x))
             with seeded(derive_seed(context.seed, "nll", start)):
                 chunk = max(1, rows // (stop - start))
                 result[:, start:stop] = self._block(x[start:stop], q[start:stop], chunk, context)
-            if monotonic() - saved_at > SAVE_SECONDS:
-                save_npz(partial, {"result": result.numpy(), "done": np.array(stop)})
-                saved_at = monotonic()
-        partial.unlink(missing_ok=True)
+            if scratch.is_due:
+                scratch.save({"result": result.numpy(), "done": np.array(stop)})
+        scratch.remove()
         return result[0], result[1]
 
     def _block(self, x: Tensor, q: Posterior, chunk: int, context: Context) -> Tensor:
@@ -92,12 +89,3 @@ class ImportanceSampledNLL:
             log_sum_squares = torch.logaddexp(log_sum_squares, torch.logsumexp(2 * log_w, 0))
         ess = torch.exp(2 * log_sum - log_sum_squares)
         return torch.stack([log_sum - math.log(self.num_samples), ess])
-
-
-def _resume(partial: Path, n: int) -> tuple[Tensor, int]:
-    """What an earlier attempt finished, and how many data that is."""
-    if partial.exists():
-        with np.load(partial) as stored:
-            if stored["result"].shape == (2, n):
-                return torch.from_numpy(stored["result"]), int(stored["done"])
-    return torch.zeros(2, n, dtype=torch.float64), 0

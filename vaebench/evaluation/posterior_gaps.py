@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from time import monotonic
 from typing import ClassVar
 
 import numpy as np
@@ -11,11 +10,11 @@ import torch
 from torch import Tensor
 
 from vaebench.distributions import Gaussian, Posterior, log_mean_exp
-from vaebench.evaluation.base import Context, Measurement, Subset, mean_and_error, save_npz
+from vaebench.evaluation.base import Context, Measurement, Subset, mean_and_error
+from vaebench.evaluation.scratch import Scratch
 from vaebench.ranges import Count, Positive
 from vaebench.seeding import derive_seed, seeded
 
-SAVE_SECONDS = 20.0
 ACTIVE = 0.01  # variance of the posterior mean, Burda et al. (2016)
 BLOCK = 500  # data; their log weights are kept, 20 MB at 5,000 draws
 NUM_DRAWS = 100  # for the moments of a posterior that is not Gaussian
@@ -102,21 +101,17 @@ class PosteriorGaps:
         n, dim = q.mean.shape
         block = min(n, BLOCK, max(1, context.rows_per_chunk() // self.num_samples))
         options = (self.subset, self.num_steps, self.lr, self.num_samples, self.num_importance, n, block)
-        name = "_".join(map(str, options))
-        partial = context.directory / "scratch" / f"posterior_gaps_{name}.npz"
+        scratch = Scratch(context, "posterior_gaps", *options)
         result, done = torch.zeros(len(ROWS) + 2 * dim, n, dtype=torch.float64), 0
-        if partial.exists():
-            with np.load(partial) as stored:
-                result, done = torch.from_numpy(stored["result"]), int(stored["done"])
-        saved_at = monotonic()
+        if (stored := scratch.load()) is not None:
+            result, done = torch.from_numpy(stored["result"]), int(stored["done"])
         for start in context.track(range(done, n, block), "posterior gaps"):
             part = slice(start, min(start + block, n))
             seed = derive_seed(context.seed, "posterior gaps", start)
             result[:, part] = self._block(x[part], q[part], context, seed)
-            if monotonic() - saved_at > SAVE_SECONDS:
-                save_npz(partial, {"result": result.numpy(), "done": np.array(part.stop)})
-                saved_at = monotonic()
-        partial.unlink(missing_ok=True)
+            if scratch.is_due:
+                scratch.save({"result": result.numpy(), "done": np.array(part.stop)})
+        scratch.remove()
         numbers, mean, logvar = result.split([len(ROWS), dim, dim])
         return numbers, Gaussian(mean.T, logvar.T)
 
