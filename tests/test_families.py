@@ -37,7 +37,7 @@ COMBINATIONS = {  # axes that no family has together
     "adam_norm_grad": ["model=vae", "training/optimizer=adam_norm_grad"],
 }
 SCVAE_TABLE_2 = [  # as the README has them
-    ("scvae_vamp", ["model/prior=vamp"]),
+    ("scvae_vamp", ["model/prior=vamp", "model.posterior.logvar_range=[-6,2]"]),
     ("scvae_pixel", ["model/decoder=pixel_head", "model/decoder@model.decoder.base=residual_mlp"]),
     (
         "scvae_pixel_vamp",
@@ -45,6 +45,7 @@ SCVAE_TABLE_2 = [  # as the README has them
             "model/prior=vamp",
             "model/decoder=pixel_head",
             "model/decoder@model.decoder.base=residual_mlp",
+            "model.posterior.logvar_range=[-6,2]",
         ],
     ),
 ]
