@@ -27,6 +27,8 @@ class Model(nn.Module):
 
     spec: DataSpec
     latent_dim: int
+    num_steps: int = 0
+    """Steps that each make a better image of the last one's, with equal parts of the code; 0: it has none."""
     convolution_dtype: torch.dtype = torch.float32
     """What convolutional decoders compute in while the model trains; an evaluation never does."""
 
@@ -69,6 +71,10 @@ class Model(nn.Module):
     def render(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What to look at for each code `z [N, D]`, `[N, *shape]`: the mean of p(x|z), or a draw from it
         where the decoder sees the data and has no mean short of all its draws."""
+        raise NotImplementedError
+
+    def columns(self, z: Tensor) -> Tensor:
+        """The image after each of T = `num_steps` steps at codes `z [N, D]`, `[T, N, *shape]`: means."""
         raise NotImplementedError
 
     def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:

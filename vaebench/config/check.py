@@ -53,8 +53,14 @@ def checked(cfg: DictConfig) -> dict[str, Any]:
 def check_fit(config: Mapping[str, Any], spec: Any, conf: Path) -> None:
     """Cross-field rules that need the dataset's spec, still before any data are read."""
     problems = []
-    likelihood = config["model"].get("likelihood")
-    if likelihood is not None and spec.kind not in get_object(likelihood["_target_"]).kinds:
+    model, likelihood = config["model"], config["model"].get("likelihood")
+    kinds = getattr(get_object(model["_target_"]), "kinds", None)  # of a model whose likelihood is no density
+    if kinds is not None and spec.kind not in kinds:
+        problems.append(
+            f"model: {_short(model)} does not fit {spec.name}, whose data are {spec.kind}; "
+            f"use data that are {', '.join(sorted(kinds))}."
+        )
+    elif kinds is None and likelihood is not None and spec.kind not in get_object(likelihood["_target_"]).kinds:
         options = sorted(path.stem for path in conf.glob("model/likelihood/*.yaml") if _fits(path, spec.kind))
         offer = " or ".join(f"model/likelihood={option}" for option in options) or "another dataset"
         problems.append(

@@ -33,7 +33,7 @@ class Gaussian(nn.Module):
         super().__init__()
         self.parameter_shape = tuple(shape)
         self._dims = tuple(range(-len(shape), 0))
-        self._is_squashed = mean == "sigmoid"
+        self.is_squashed = mean == "sigmoid"
         self.log_std = nn.Parameter(torch.tensor(math.log(std)), requires_grad=learn_std)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ class Gaussian(nn.Module):
         return -(0.5 * (squared + LOG_2PI) + self.log_std).sum(self._dims)
 
     def mean(self, output: Tensor) -> Tensor:
-        return torch.sigmoid(output) if self._is_squashed else output
+        return torch.sigmoid(output) if self.is_squashed else output
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         noise = torch.randn(output.shape, dtype=output.dtype, device=output.device, generator=generator)

@@ -1,0 +1,181 @@
+"""The sequential VAE: a chain of VAEs, each of which makes a better image of the last one's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vaebench.data.spec import DataSpec
+from vaebench.distributions import Distribution, Gaussian, Posterior, StandardNormal
+from vaebench.errors import UserError
+from vaebench.likelihoods.gaussian import Gaussian as GaussianLikelihood
+from vaebench.model import Model
+from vaebench.networks.ladder import LadderEncoder
+from vaebench.networks.ladder_generator import LadderGenerator
+from vaebench.networks.layers import image_shape
+from vaebench.priors.standard import StandardPrior
+from vaebench.ranges import Count
+from vaebench.terms import Terms
+
+LEVELS = {"binary": 1, "uint8": 255}
+"""Of kinds of data that have levels, the largest in steps of one."""
+
+FLIPPED = 0.1  # the share of pixels that denoising blackens, and of those that it whitens after
+NOISE_STD = 0.1  # in units of images from -1 to 1
+
+
+class SequentialVAE(Model):
+    """x_t = g_t(x_{t-1}, z_t) with z_t ~ q_t(z_t|x), t = 1, ..., T; x_0 is nothing (Zhao et al. 2017,
+    arXiv 1702.08658, section 3.2).
+
+    Each step has an encoder of the data, a generator and weights of its own, and its own objective,
+    log p_t(x|z_t, x_{t-1}) - KL(q_t(z_t|x) || N(0, I)): no gradient passes from a step to those before. Here z
+    is all T codes, one after the other, and `Terms.log_px_z` the sum of T log densities, so that the sum of the
+    objectives is the ELBO of these terms. The sum is no log density of x, and nothing here is a likelihood.
+
+    Inside, images are y = 2 x - 1 in [-1, 1] for x in [0, 1], and p_t(y|...) = N(y; y_t, std^2 I): a weight
+    of 1 / (2 std^2) on the squared error there, which is 4 times that of x. The authors' 16 is
+    std = sqrt(1/32). Samples are the means x_T, without pixel noise.
+
+    `channels` are of the levels of encoder and generator, each of half the size, `width` of the dense layers,
+    `codes` the units of a step's code that each level gives: T * sum(codes) in all. With `batch_norm`, batch
+    statistics in training and running ones in evaluation, so that a datum's code is its own (the authors'
+    code has batch statistics always). `denoising` shows the encoders, in training only, images with salt,
+    pepper and Gaussian noise, and leaves the targets clean.
+    """
+
+    has_latent: ClassVar = True
+    has_density: ClassVar = False
+    kinds: ClassVar = frozenset({"binary", "unit", "uint8"})
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        *,
+        name: str,
+        steps: Count,
+        channels: list[Count],
+        width: Count,
+        codes: list[Count],
+        batch_norm: bool,
+        denoising: bool,
+        likelihood: Callable[..., Any],
+    ) -> None:
+        if not channels or len(channels) != len(codes):
+            raise UserError(
+                f"model.codes = {codes}: expected as many as model.channels = {channels}, one or more."
+            )
+        super().__init__()
+        self.name = name
+        self.spec = spec
+        self.num_steps = steps
+        self.latent_dim = steps * sum(codes)
+        self.denoising = denoising
+        self.likelihood = likelihood(spec.shape)
+        if not isinstance(self.likelihood, GaussianLikelihood) or self.likelihood.is_squashed:
+            raise UserError(
+                "model.likelihood: a step gives an image, the mean of a Gaussian; expected "
+                "model/likelihood=gaussian with mean: linear."
+            )
+        shape = image_shape(spec.shape, "model=sequential_vae")
+        sizes: Any = {"channels": channels, "width": width, "codes": codes, "batch_norm": batch_norm}
+        self.encoders = nn.ModuleList(LadderEncoder(shape, **sizes) for _ in range(steps))
+        self.generators = nn.ModuleList(
+            LadderGenerator(shape, **sizes, sees_image=step > 0) for step in range(steps)
+        )
+        self.prior = StandardPrior(self.latent_dim, spec.shape)
+
+    @property
+    def has_gaussian_posterior(self) -> bool:
+        return True
+
+    @property
+    def decodes_in_parallel(self) -> bool:
+        return True
+
+    def encode(self, x: Tensor) -> Gaussian:
+        y = scaled(x)
+        if self.training and self.denoising:
+            y = corrupted(y)
+        means, log_stds = zip(*(encoder(y) for encoder in self.encoders), strict=True)
+        return Gaussian(torch.cat(means, -1), 2 * torch.cat(log_stds, -1))
+
+    def prior_distribution(self) -> StandardNormal:
+        return self.prior(self.encode)
+
+    def chain(self, z: Tensor, stops: bool = False) -> Iterator[Tensor]:
+        """y_1, ..., y_T in [-1, 1] at codes `z [N, D]`, each `[N, *shape]`; `stops` stops gradients between."""
+        y = None
+        reduced = self.training and self.convolution_dtype != torch.float32
+        for generator, code in zip(self.generators, z.chunk(self.num_steps, -1), strict=True):
+            with torch.autocast(z.device.type, self.convolution_dtype, enabled=reduced):
+                y = generator(code, y.detach() if stops and y is not None else y)
+            y = y.to(z.dtype)
+            yield y
+
+    def columns(self, z: Tensor) -> Tensor:
+        return torch.stack([unscaled(y) for y in self.chain(z)])
+
+    def decode(self, z: Tensor, x: Tensor | None = None) -> Tensor:
+        """The mean of the last step, in [-1, 1]."""
+        *_, y = self.chain(z.flatten(0, 1))
+        return y.unflatten(0, z.shape[:2])
+
+    def decode_mean(self, z: Tensor, x: Tensor | None = None) -> Tensor:
+        return unscaled(self.decode(z))
+
+    def terms(
+        self, x: Tensor, num_samples: int = 1, q: Posterior | None = None, p: Distribution | None = None
+    ) -> Terms:
+        q = self.encode(x) if q is None else q
+        p = self.prior_distribution() if p is None else p
+        z = q.rsample(num_samples)
+        target = scaled(x)
+        log_px_z = torch.zeros(z.shape[:2], dtype=z.dtype, device=z.device)
+        for y in self.chain(z.flatten(0, 1), stops=True):
+            log_px_z = log_px_z + self.likelihood.log_prob(target, y.unflatten(0, z.shape[:2]))
+        return Terms(log_px_z=log_px_z, z=z, q=q, p=p)
+
+    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The mean of the last step, at the nearest level where data have levels."""
+        x = self.render(z)
+        last = LEVELS.get(self.spec.kind)
+        return x if last is None else (x * last).round() / last
+
+    def render(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.decode_mean(z.unsqueeze(0)).squeeze(0)
+
+    def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
+        return self.render(self.prior_distribution().rsample(num, generator))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        return self.render(self.encode(x).mean)
+
+    def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
+        for side, parts in (("encoder", self.encoders), ("decoder", self.generators)):
+            for name, module in parts.named_modules():
+                if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+                    yield f"{side}.{name}", module
+
+
+def scaled(x: Tensor) -> Tensor:
+    """From [0, 1] to [-1, 1]."""
+    return 2 * x - 1
+
+
+def unscaled(y: Tensor) -> Tensor:
+    """From [-1, 1] to [0, 1]."""
+    return (y + 1) / 2
+
+
+def corrupted(y: Tensor) -> Tensor:
+    """Images in [-1, 1] with a tenth of all numbers at -1, then a tenth at 1, then N(0, 0.1^2), clipped.
+
+    As the authors' code does to data in [0, 1]; it also does so to theirs in [-1, 1], whose 0 is grey.
+    """
+    y = torch.where(torch.rand_like(y) < FLIPPED, -1.0, y)
+    y = torch.where(torch.rand_like(y) < FLIPPED, 1.0, y)
+    return (y + NOISE_STD * torch.randn_like(y)).clamp(-1, 1)
