@@ -60,7 +60,9 @@ def check_fit(config: Mapping[str, Any], spec: Any, conf: Path) -> None:
             f"model: {_short(model)} does not fit {spec.name}, whose data are {spec.kind}; "
             f"use data that are {', '.join(sorted(kinds))}."
         )
-    elif kinds is None and likelihood is not None and spec.kind not in get_object(likelihood["_target_"]).kinds:
+    elif (
+        kinds is None and likelihood is not None and spec.kind not in get_object(likelihood["_target_"]).kinds
+    ):
         options = sorted(path.stem for path in conf.glob("model/likelihood/*.yaml") if _fits(path, spec.kind))
         offer = " or ".join(f"model/likelihood={option}" for option in options) or "another dataset"
         problems.append(

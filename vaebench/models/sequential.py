@@ -32,9 +32,9 @@ class SequentialVAE(Model):
     arXiv 1702.08658, section 3.2).
 
     Each step has an encoder of the data, a generator and weights of its own, and its own objective,
-    log p_t(x|z_t, x_{t-1}) - KL(q_t(z_t|x) || N(0, I)): no gradient passes from a step to those before. Here z
-    is all T codes, one after the other, and `Terms.log_px_z` the sum of T log densities, so that the sum of the
-    objectives is the ELBO of these terms. The sum is no log density of x, and nothing here is a likelihood.
+    log p_t(x|z_t, x_{t-1}) - KL(q_t(z_t|x) || N(0, I)): no gradient passes from a step to those before. Here
+    z is all T codes, one after the other, and `Terms.log_px_z` the sum of T log densities, so that the sum of
+    the objectives is the ELBO of these terms. That sum is no log density of x: there is no likelihood.
 
     Inside, images are y = 2 x - 1 in [-1, 1] for x in [0, 1], and p_t(y|...) = N(y; y_t, std^2 I): a weight
     of 1 / (2 std^2) on the squared error there, which is 4 times that of x. The authors' 16 is
@@ -80,7 +80,7 @@ class SequentialVAE(Model):
                 "model.likelihood: a step gives an image, the mean of a Gaussian; expected "
                 "model/likelihood=gaussian with mean: linear."
             )
-        shape = image_shape(spec.shape, "model=sequential_vae")
+        shape = image_shape(spec.shape, "model=sequential_vae", "vae")
         sizes: Any = {"channels": channels, "width": width, "codes": codes, "batch_norm": batch_norm}
         self.encoders = nn.ModuleList(LadderEncoder(shape, **sizes) for _ in range(steps))
         self.generators = nn.ModuleList(
@@ -107,7 +107,7 @@ class SequentialVAE(Model):
         return self.prior(self.encode)
 
     def chain(self, z: Tensor, stops: bool = False) -> Iterator[Tensor]:
-        """y_1, ..., y_T in [-1, 1] at codes `z [N, D]`, each `[N, *shape]`; `stops` stops gradients between."""
+        """y_1, ..., y_T in [-1, 1] at codes `z [N, D]`, `[N, *shape]`; `stops` stops gradients between."""
         y = None
         reduced = self.training and self.convolution_dtype != torch.float32
         for generator, code in zip(self.generators, z.chunk(self.num_steps, -1), strict=True):

@@ -47,7 +47,7 @@ class UpConvolution(nn.Module):
 
 
 def convolution(before: int, after: int, stride: int, bias: bool) -> list[nn.Module]:
-    """4x4; of n pixels in a row it leaves ceil(n / stride), with one more zero behind the image than before."""
+    """4x4; of n pixels in a row it leaves ceil(n / stride), one more zero behind them than before."""
     return [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(before, after, KERNEL, stride, padding=1, bias=bias)]
 
 
@@ -85,7 +85,9 @@ class Trunk(nn.Module):
         before = shape[0]
         self.levels = nn.ModuleList()
         for number, after in enumerate(channels, start=1):
-            units = [hidden(*convolution(before, after, 2, not batch_norm), after=after, batch_norm=batch_norm)]
+            units = [
+                hidden(*convolution(before, after, 2, not batch_norm), after=after, batch_norm=batch_norm)
+            ]
             if number < len(channels):
                 again = convolution(after, after, 1, not batch_norm)
                 units.append(hidden(*again, after=after, batch_norm=batch_norm))

@@ -32,12 +32,13 @@ def start_as_he(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def image_shape(shape: tuple[int, ...], option: str) -> tuple[int, int, int]:
-    """(C, H, W) of a datum. Raises UserError where it is no image, in the name of `model/encoder=resnet`."""
+def image_shape(shape: tuple[int, ...], option: str, other: str = "mlp") -> tuple[int, int, int]:
+    """(C, H, W) of a datum. Raises UserError where it is no image, in the name of `model/encoder=resnet`,
+    and offers `model/encoder=<other>`."""
     if len(shape) != 3:
         raise UserError(
             f"{option} works on images [C, H, W], and the data have shape {list(shape)}; "
-            f"use {option.split('=')[0]}=mlp."
+            f"use {option.split('=')[0]}={other}."
         )
     channels, height, width = shape
     return channels, height, width
