@@ -49,7 +49,7 @@ def images(num: int, seed: int = 1) -> Tensor:
 def by_hand(model: SequentialVAE, z: Tensor) -> list[Tensor]:
     """x_1, ..., x_T in [-1, 1] at codes `[N, D]`."""
     columns: list[Tensor] = []
-    for step, generator in enumerate(model.generators):
+    for step, generator in enumerate(model.decoder):
         code = z[:, 5 * step : 5 * step + 5]
         columns.append(generator(code) if step == 0 else generator(code, columns[-1]))
     return columns
@@ -60,11 +60,11 @@ def test_one_step_is_the_plain_network() -> None:
     model, x = model_of(steps=1), images(4)
     torch.manual_seed(5)
     terms = model.terms(x, num_samples=2)
-    mean, log_std = model.encoders[0](2 * x - 1)
+    mean, log_std = model.encoder[0](2 * x - 1)
     torch.manual_seed(5)
     z = mean + log_std.exp() * torch.randn(2, 4, 5)
     torch.testing.assert_close(terms.z, z)
-    y = torch.stack([model.generators[0](draw) for draw in z])
+    y = torch.stack([model.decoder[0](draw) for draw in z])
     squared = (2 * x - 1 - y).square().sum((2, 3, 4))
     constant = 0.5 * NUM_PIXELS * math.log(2 * math.pi / 32)
     torch.testing.assert_close(terms.log_px_z, -16 * squared - constant)
@@ -97,7 +97,7 @@ def test_terms_are_sums_over_steps_and_the_codes_of_all() -> None:
             total[sample] -= 16 * (2 * x - 1 - y).square().sum((1, 2, 3))
             total[sample] -= 0.5 * NUM_PIXELS * math.log(2 * math.pi / 32)
     torch.testing.assert_close(terms.log_px_z, total)
-    parts = [encoder(2 * x - 1) for encoder in model.encoders]
+    parts = [encoder(2 * x - 1) for encoder in model.encoder]
     torch.testing.assert_close(q.mean, torch.cat([mean for mean, _ in parts], 1))
     torch.testing.assert_close(q.std, torch.cat([log_std.exp() for _, log_std in parts], 1))
     assert terms.kl is not None
@@ -129,7 +129,7 @@ def test_gradients_do_not_cross_steps(step: int) -> None:
     assert terms.kl is not None
     (calls[step].sum() - terms.kl[:, 5 * step : 5 * step + 5].sum()).backward()
     for other in range(3):
-        for side in (model.encoders, model.generators):
+        for side in (model.encoder, model.decoder):
             for name, parameter in side[other].named_parameters():
                 reached = parameter.grad is not None and bool(parameter.grad.any())
                 assert reached == (other == step), f"{other}.{name}"
@@ -189,15 +189,15 @@ def test_noise_is_salt_over_pepper_and_normal_in_between() -> None:
 def test_denoising_is_in_front_of_the_encoders_in_training_and_nowhere_else() -> None:
     model, x = model_of(steps=1, batch_norm=False, denoising=True), images(4)
     assert torch.equal(model.encode(x).mean, model.encode(x).mean)
-    torch.testing.assert_close(model.encode(x).mean, model.encoders[0](2 * x - 1)[0])
+    torch.testing.assert_close(model.encode(x).mean, model.encoder[0](2 * x - 1)[0])
     model.train()
     torch.manual_seed(5)
     terms = model.terms(x)
     torch.manual_seed(5)
     noisy = corrupted(2 * x - 1)
-    mean, log_std = model.encoders[0](noisy)
+    mean, log_std = model.encoder[0](noisy)
     torch.testing.assert_close(terms.z[0], mean + log_std.exp() * torch.randn(4, 5))
-    squared = (2 * x - 1 - model.generators[0](terms.z[0])).square().sum((1, 2, 3))  # of clean targets
+    squared = (2 * x - 1 - model.decoder[0](terms.z[0])).square().sum((1, 2, 3))  # of clean targets
     torch.testing.assert_close(
         terms.log_px_z[0], -16 * squared - 0.5 * NUM_PIXELS * math.log(2 * math.pi / 32)
     )
@@ -278,4 +278,4 @@ def test_it_says_what_it_can_do() -> None:
     model = model_of()
     assert (model.has_latent, model.has_density, model.has_gaussian_posterior) == (True, False, True)
     assert model.num_steps == 3
-    assert isinstance(model.encoders[0], nn.Module)
+    assert isinstance(model.encoder[0], nn.Module)

@@ -105,12 +105,12 @@ def show(context: Context, name: str, first: Tensor, columns: Tensor, what: str)
 def draw(arrays: dict[str, np.ndarray], sharpness_data: float) -> Any:
     """The three numbers by step, with two standard errors, and the data's sharpness as a line."""
     figure, axes = new_figure(10, 2.8, columns=3)
+    axes[2].axhline(sharpness_data, color=ACCENT, linestyle=":", label="test data")
     labels = {"mse": "squared error a pixel", "kl": "KL (nats)", "sharpness": "gradient energy of samples"}
     for axis, (name, label) in zip(axes, labels.items(), strict=True):
         steps = np.arange(1, len(arrays[name]) + 1)
         axis.errorbar(steps, arrays[name], 2 * arrays[f"{name}_error"], color=INK, marker=".")
         axis.set(xlabel="step", ylabel=label, xticks=steps)
-        axis.set_ylim(bottom=0)
-    axes[2].axhline(sharpness_data, color=ACCENT, linestyle=":", label="test data")
+        axis.set_ylim(bottom=0)  # after all is drawn: it fixes the top as well
     axes[2].legend(frameon=False)
     return figure

@@ -82,8 +82,8 @@ class SequentialVAE(Model):
             )
         shape = image_shape(spec.shape, "model=sequential_vae", "vae")
         sizes: Any = {"channels": channels, "width": width, "codes": codes, "batch_norm": batch_norm}
-        self.encoders = nn.ModuleList(LadderEncoder(shape, **sizes) for _ in range(steps))
-        self.generators = nn.ModuleList(
+        self.encoder = nn.ModuleList(LadderEncoder(shape, **sizes) for _ in range(steps))
+        self.decoder = nn.ModuleList(
             LadderGenerator(shape, **sizes, sees_image=step > 0) for step in range(steps)
         )
         self.prior = StandardPrior(self.latent_dim, spec.shape)
@@ -100,7 +100,7 @@ class SequentialVAE(Model):
         y = scaled(x)
         if self.training and self.denoising:
             y = corrupted(y)
-        means, log_stds = zip(*(encoder(y) for encoder in self.encoders), strict=True)
+        means, log_stds = zip(*(encoder(y) for encoder in self.encoder), strict=True)
         return Gaussian(torch.cat(means, -1), 2 * torch.cat(log_stds, -1))
 
     def prior_distribution(self) -> StandardNormal:
@@ -110,7 +110,7 @@ class SequentialVAE(Model):
         """y_1, ..., y_T in [-1, 1] at codes `z [N, D]`, `[N, *shape]`; `stops` stops gradients between."""
         y = None
         reduced = self.training and self.convolution_dtype != torch.float32
-        for generator, code in zip(self.generators, z.chunk(self.num_steps, -1), strict=True):
+        for generator, code in zip(self.decoder, z.chunk(self.num_steps, -1), strict=True):
             with torch.autocast(z.device.type, self.convolution_dtype, enabled=reduced):
                 y = generator(code, y.detach() if stops and y is not None else y)
             y = y.to(z.dtype)
@@ -155,8 +155,8 @@ class SequentialVAE(Model):
         return self.render(self.encode(x).mean)
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
-        for side, parts in (("encoder", self.encoders), ("decoder", self.generators)):
-            for name, module in parts.named_modules():
+        for side in ("encoder", "decoder"):
+            for name, module in getattr(self, side).named_modules():
                 if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
                     yield f"{side}.{name}", module
 
