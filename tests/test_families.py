@@ -22,7 +22,10 @@ QUICK = [
     "runtime.threads=1",
     "runtime.progress=never",
 ]
-SMALLER = {"sequential_vae": ["model.steps=2", "model.channels=[8,8,8,8]", "model.width=8"]}
+SMALLER = {
+    "sequential_vae": ["model.steps=2", "model.channels=[8,8,8,8]", "model.width=8"],
+    "pixelcnnpp_vae": ["model.decoder.channels=8", "model.decoder.resnets=1"],
+}
 WITHOUT_LIKELIHOOD = {"sequential_vae"}
 COMBINATIONS = {  # axes that no family has together
     "vamp pixelcnn iwae": [

@@ -85,6 +85,9 @@ class Model(nn.Module):
         """Renderings of the posterior means, `[B, *shape]`."""
         raise NotImplementedError
 
+    def start(self, x: Tensor) -> None:
+        """Choose what of the initial weights depends on data, from a batch; called once, before training."""
+
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
         """The layers with weights, in order, as `encoder.hidden.0`, ..."""
         raise NotImplementedError

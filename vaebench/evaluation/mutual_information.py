@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,10 @@ from vaebench.evaluation.base import Context, Measurement, NotApplicableError, m
 from vaebench.ranges import Several
 
 TILE = 1000  # rows of the N x N matrix at a time: 80 MB in float64 at N = 10,000
+
+
+Track = Callable[[range], Iterable[int]]
+"""Goes through the tiles of a long computation."""
 
 
 class MutualInformation:
@@ -54,10 +59,7 @@ class MutualInformation:
             q = q.to("cpu")
         n = len(q)
         z = q.rsample(1)[0].double()
-        log_own, log_others = pair_densities(q, z, context)
-        log_all = torch.logaddexp(log_own, log_others) - math.log(n)
-        lower = log_own - log_all
-        upper = log_own - (log_others - math.log(n - 1))
+        log_own, lower, upper = sandwich(q, z, partial(context.track, name="mutual information"))
         log_pz = context.prior.log_prob(z.to(context.device) if z.device != context.device else z).to(z)
         rate = log_own - log_pz
         kl_prior = rate if kl is None else kl.sum(-1).to(rate)
@@ -85,12 +87,19 @@ class MutualInformation:
         yield Measurement("mi_saturated", float(saturated), "flag", False, n)
 
 
-def pair_densities(q: object, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-    """log q_i(z_i) and log sum_{j != i} q_j(z_i), each `[N]`, from N x N densities in tiles."""
+def sandwich(q: Any, z: Tensor, track: Track = iter) -> tuple[Tensor, Tensor, Tensor]:
+    """log q_i(z_i) and the terms of `mi_lower` and `mi_upper`, each `[N]`, for a draw z_i of each q_i."""
     n = len(z)
+    log_own, log_others = pair_densities(q, z, track)
+    log_all = torch.logaddexp(log_own, log_others) - math.log(n)
+    return log_own, log_own - log_all, log_own - (log_others - math.log(n - 1))
+
+
+def pair_densities(q: Any, z: Tensor, track: Track) -> tuple[Tensor, Tensor]:
+    """log q_i(z_i) and log sum_{j != i} q_j(z_i), each `[N]`, from N x N densities in tiles."""
     own, others = [], []
-    for start in context.track(range(0, n, TILE), "mutual information"):
-        pairs = q.log_prob_pairs(z[start : start + TILE])  # type: ignore[attr-defined]
+    for start in track(range(0, len(z), TILE)):
+        pairs = q.log_prob_pairs(z[start : start + TILE])
         row = torch.arange(len(pairs), device=pairs.device)
         own.append(pairs[row, row + start])
         pairs[row, row + start] = -math.inf

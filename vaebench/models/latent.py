@@ -13,6 +13,7 @@ from vaebench.data.spec import DataSpec
 from vaebench.distributions import Distribution, Posterior
 from vaebench.errors import UserError
 from vaebench.model import Model
+from vaebench.networks.weight_norm import WeightNorm, starting
 from vaebench.ranges import Count
 from vaebench.terms import Terms
 
@@ -111,6 +112,13 @@ class LatentModel(Model):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.render(self.encode(x).mean)
+
+    @torch.no_grad()
+    def start(self, x: Tensor) -> None:
+        if layers := [module for module in self.modules() if isinstance(module, WeightNorm)]:
+            z = self.encode(x).rsample(1)
+            with starting(layers):
+                self.decode(z, x)
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
         for side in ("encoder", "decoder"):

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from vaebench.errors import UserError
 
@@ -21,6 +23,11 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "softplus": nn.Softplus,
 }
+
+
+def concat_elu(x: Tensor) -> Tensor:
+    """elu of x and of -x, one behind the other: twice the channels, whose dimension is the second."""
+    return F.elu(torch.cat([x, -x], 1))
 
 
 def start_as_he(network: nn.Module) -> None:

@@ -22,7 +22,7 @@ from vaebench.runner.prepare import Experiment, build_model, make_training, prep
 from vaebench.runner.records import Metrics, Results
 from vaebench.runner.signals import Interrupted
 from vaebench.runner.summary import summary_table
-from vaebench.seeding import derive_seed, set_seed
+from vaebench.seeding import derive_seed, seeded, set_seed
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,9 @@ def train(experiment: Experiment, results: Results) -> Model:
         if (state := checkpoints.latest()) is not None:
             training.load_state(state)
             log.info("Going on after step %d of %d.", training.progress.step, training.num_steps)
+        else:
+            with seeded(derive_seed(experiment.seed, "start")):
+                model.start(training.batches(0, 0))
         Metrics(experiment.rundir.metrics).rewind(training.progress.epoch)
         log.info("Training in %s on %s.", experiment.rundir.path, experiment.device)
         with matmul_precision(config["runtime"]["matmul_precision"]):

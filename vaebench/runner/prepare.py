@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from vaebench.config.build import build
 from vaebench.config.check import check_fit, checked
+from vaebench.config.errors import ConfigError
 from vaebench.config.paths import conf_dir
 from vaebench.data.batches import Batches
 from vaebench.data.spec import DataPaths, Dataset, Splits
@@ -68,7 +69,13 @@ def prepare(cfg: DictConfig) -> Experiment:
     config["dataset"]["name"] = dataset.spec.name  # a stand-in is filed under its own name
     check_fit(config, dataset.spec, Path(conf_dir()))
     # On no device and without data: what cannot be combined is refused now.
-    build(config["model"]["objective"], steps_per_epoch=1, model=build_model(config, dataset))
+    model = build_model(config, dataset)
+    build(config["model"]["objective"], steps_per_epoch=1, model=model)
+    if runtime["track_information"] is not None and not model.has_gaussian_posterior:
+        raise ConfigError(
+            f"runtime.track_information = {runtime['track_information']}: {config['model']['name']} has no "
+            f"diagonal Gaussian posterior, whose density at another datum's code is known; use null."
+        )
     bars = {"always": True, "never": False, "auto": sys.stderr.isatty()}
     return Experiment(config, dataset, RunDir.of(config), device, bars[runtime["progress"]])
 
@@ -110,7 +117,9 @@ def make_training(experiment: Experiment, model: Model) -> Training:
         schedule=schedule,
         step=step,
         batches=batches,
-        validate=lambda: validate(model, experiment.splits.valid, derive_seed(seed, "validate")),
+        validate=lambda: validate(
+            model, experiment.splits.valid, derive_seed(seed, "validate"), runtime["track_information"]
+        ),
         num_steps=num_steps,
         patience=config["patience"],
         patient_epochs=objective.warmup_steps / len(batches) if config["warmup_is_patient"] else 0,

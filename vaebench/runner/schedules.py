@@ -6,7 +6,7 @@ The contract: constructed with the optimiser and the number of steps; what comes
 from __future__ import annotations
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LambdaLR, LRScheduler
 
 from vaebench.ranges import Fraction
 
@@ -14,6 +14,11 @@ from vaebench.ranges import Fraction
 def constant(optimizer: Optimizer, num_steps: int) -> LRScheduler:
     """The optimiser's rate throughout, as most of the papers have it."""
     return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def exponential(optimizer: Optimizer, num_steps: int, *, factor: Fraction) -> LRScheduler:
+    """The optimiser's rate times `factor` to the number of finished steps."""
+    return ExponentialLR(optimizer, gamma=factor)
 
 
 def cosine(optimizer: Optimizer, num_steps: int, *, final: Fraction) -> LRScheduler:

@@ -6,9 +6,11 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vaebench.data.batches import in_order
 from vaebench.data.spec import Split
+from vaebench.evaluation.mutual_information import sandwich
 from vaebench.model import Model
 from vaebench.seeding import seeded
 
@@ -17,15 +19,17 @@ ACTIVE = 0.01  # variance of the posterior mean, Burda et al. (2016)
 
 
 @torch.no_grad()
-def validate(model: Model, split: Split, seed: int) -> dict[str, float]:
+def validate(model: Model, split: Split, seed: int, track_information: int | None = None) -> dict[str, float]:
     """Means over the split, in nats, from one draw of z per datum; the same draws at every call.
 
-    With a Gaussian posterior also its place in the Fisher-Shannon plane (evaluation.fisher_shannon).
+    With a Gaussian posterior also its place in the Fisher-Shannon plane (evaluation.fisher_shannon), and with
+    `track_information` the mutual information of that many data and their codes, whose draws are the same.
     """
     device = split.x.device
     dtype = torch.float32 if device.type == "mps" else torch.float64
     sums = torch.zeros(4, dtype=dtype, device=device)
-    means = []
+    means, draws = [], []
+    posteriors: list[Any] = []
     was_training = model.training
     model.eval()
     with seeded(seed):
@@ -37,6 +41,9 @@ def validate(model: Model, split: Split, seed: int) -> dict[str, float]:
                 totals += [torch.exp(-q.logvar).sum(), q.logvar.mean(-1).sum()]
             sums[: len(totals)] += torch.stack(totals).to(dtype)
             means.append(q.mean)
+            if track_information is not None and BATCH * len(posteriors) < track_information:
+                posteriors.append(q)
+                draws.append(terms.z[0])
     model.train(was_training)
     reconstruction, kl, fisher, log_power = (sums / len(split)).tolist()
     variance = torch.cat(means).to(dtype).var(0)
@@ -48,4 +55,15 @@ def validate(model: Model, split: Split, seed: int) -> dict[str, float]:
     }
     if model.has_gaussian_posterior:
         found |= {"posterior_fisher": fisher, "entropy_power": math.exp(log_power)}
+    if posteriors:
+        q = posteriors[0].cat(posteriors)[:track_information]
+        found |= information(q, torch.cat(draws)[:track_information])
     return found
+
+
+def information(q: Any, z: Tensor) -> dict[str, float]:
+    """I_q(x; z) from below and above, and the cap of the lower one (evaluation.mutual_information)."""
+    if z.device.type == "mps":  # no float64 there
+        q, z = q.to("cpu"), z.cpu()
+    _, lower, upper = sandwich(q, z.double())
+    return {"mi_lower": float(lower.mean()), "mi_upper": float(upper.mean()), "mi_cap": math.log(len(z))}

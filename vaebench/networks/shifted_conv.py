@@ -1,0 +1,66 @@
+"""Convolutions that see no row below and, in the second stream, no column to the right (PixelCNN++)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaebench.networks.weight_norm import WeightNorm
+
+Stream = Literal["down", "down_right"]
+"""down: rows up to a pixel's own, to both sides; down_right: of these the columns up to its own."""
+
+KERNELS = {"down": (2, 3), "down_right": (2, 2)}
+
+
+class ShiftedConv2d(nn.Module):
+    """`[N, C_in, H, W]` to `[N, C_out, ceil(H / stride), ceil(W / stride)]`.
+
+    The kernel's last row is the pixel's own, and in the stream `down_right` its last column as well.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stream: Stream,
+        kernel: tuple[int, int] | None = None,
+        stride: int = 1,
+        start_std: float = 1.0,
+    ) -> None:
+        super().__init__()
+        height, width = kernel or KERNELS[stream]
+        sides = (width // 2, width // 2) if stream == "down" else (width - 1, 0)
+        self.padding = (*sides, height - 1, 0)
+        self.conv = WeightNorm(nn.Conv2d(in_channels, out_channels, (height, width), stride), start_std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, self.padding))
+
+
+class ShiftedConvTranspose2d(nn.Module):
+    """`[N, C_in, ceil(H / 2), ceil(W / 2)]` back to `[N, C_out, H, W]`, whose size it is called with.
+
+    A pixel (i, j) sees row i // 2 and, in the stream `down_right`, column j // 2 alone: what these saw lay
+    before their own pixel (2 (i // 2), 2 (j // 2)), which is not behind (i, j).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stream: Stream) -> None:
+        super().__init__()
+        self.left = int(stream == "down")
+        self.conv = WeightNorm(nn.ConvTranspose2d(in_channels, out_channels, KERNELS[stream], stride=2))
+
+    def forward(self, x: Tensor, height: int, width: int) -> Tensor:
+        return self.conv(x)[:, :, :height, self.left : self.left + width]
+
+
+def down_shift(x: Tensor) -> Tensor:
+    """Every row becomes the one above it, the first zero."""
+    return F.pad(x, (0, 0, 1, 0))[:, :, :-1]
+
+
+def right_shift(x: Tensor) -> Tensor:
+    """Every column becomes the one to its left, the first zero."""
+    return F.pad(x, (1, 0))[..., :-1]
