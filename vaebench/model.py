@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from vaebench.data.spec import DataSpec
 from vaebench.distributions import Distribution, Posterior
 from vaebench.terms import Terms
+from vaebench.tokens import Writer
 
 
 class Model(nn.Module):
@@ -41,6 +43,16 @@ class Model(nn.Module):
     def decodes_in_parallel(self) -> bool:
         """p(x|z) follows from z alone: `decode` and `decode_mean` need no x, and `draw` is one pass."""
         return False
+
+    @property
+    def parameters_per_datum(self) -> int:
+        """How many numbers `decode` makes of one code: what the memory of an evaluation is counted in."""
+        return math.prod(self.spec.shape)
+
+    @property
+    def writer(self) -> Writer | None:
+        """p(x|z) word by word, where x are sentences; None elsewhere."""
+        return None
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) of a batch."""

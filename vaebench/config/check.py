@@ -32,6 +32,10 @@ FILED_WITH: dict[str, Options] = {"model": {"objective": (Node, True)}}
 """Parts that stand in a node's group but are no option of its class: the loop, not the model, gets them."""
 
 
+TAKES_TOKENS = {"encoder": (False,), "decoder": (False,), "prior": (False, True)}
+"""Parts that sentences, or all else, may not fit; for which they are where they do not say `takes_tokens`."""
+
+
 def checked(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain values of the right types. Raises ConfigError with every problem found."""
     try:
@@ -69,6 +73,19 @@ def check_fit(config: Mapping[str, Any], spec: Any, conf: Path) -> None:
             f"model.likelihood: {_short(likelihood)} does not fit {spec.name}, whose data are {spec.kind}; "
             f"use {offer}."
         )
+    for part, otherwise in TAKES_TOKENS.items():
+        node = config["model"].get(part)
+        if node is not None and not _suits(node["_target_"], spec.kind == "tokens", otherwise):
+            targets = {path.stem: _target(path) for path in sorted(conf.glob(f"model/{part}/*.yaml"))}
+            options = [
+                f"model/{part}={option}"
+                for option, target in targets.items()
+                if target is not None and _suits(target, spec.kind == "tokens", otherwise)
+            ]
+            problems.append(
+                f"model.{part}: {_short(node)} does not fit {spec.name}, whose data are {spec.kind}; "
+                f"use {' or '.join(options)}."
+            )
     for name, node in config["evaluation"].items():
         if spec.num_classes is None and node.get("if_unlabelled") == "refuse":
             problems.append(
@@ -165,7 +182,19 @@ def _fields(dataclass: Any) -> Options:
 
 
 def _fits(path: Path, kind: str) -> bool:
-    return kind in get_object(safe_load(path.read_text())["_target_"]).kinds
+    target = _target(path)
+    return target is not None and kind in get_object(target).kinds
+
+
+def _suits(target: str, tokens: bool, otherwise: tuple[bool, ...]) -> bool:
+    """Whether a part is for such data; `otherwise` where it does not say."""
+    takes = getattr(get_object(target), "takes_tokens", None)
+    return tokens in (otherwise if takes is None else (takes,))
+
+
+def _target(path: Path) -> str | None:
+    """The class of an option; None where its file changes another option's."""
+    return safe_load(path.read_text()).get("_target_")
 
 
 def _short(node: Node) -> str:

@@ -12,7 +12,11 @@ from vaebench.seeding import derive_seed
 
 
 class Batches:
-    """Shuffled training batches, gathered and binarised on the device where the data live."""
+    """Shuffled training batches, gathered and binarised on the device where the data live.
+
+    Sentences of a batch have one length each (the papers' way), unless the split mixes them: then the batch
+    is as long as its longest. Either is known without waiting for the device.
+    """
 
     def __init__(self, split: Split, batch_size: int, seed: int) -> None:
         self.split = split
@@ -22,21 +26,49 @@ class Batches:
         self._generator = torch.Generator(self.device)
         self._epoch: int | None = None
         self._order = torch.empty(0)
+        self._stops: list[int] = []
+        """Where in the order a batch ends, and the next begins."""
+        self._longest: list[int] = []
+        """Tokens of the longest sentence of each batch."""
+        self._num = sum(-(-size // self.batch_size) for size in self._group_sizes())
 
     def __len__(self) -> int:
-        """Batches an epoch, the last one possibly smaller."""
-        return -(-len(self.split) // self.batch_size)
+        """Batches an epoch, the last one (of each length) possibly smaller."""
+        return self._num
 
     def __call__(self, epoch: int, index: int) -> Tensor:
-        """Batch `index` of `epoch`, `[B, *shape]`."""
+        """Batch `index` of `epoch`, `[B, *shape]`; of sentences as many columns as the longest has tokens."""
         if epoch != self._epoch:
-            shuffle = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-            self._order = torch.randperm(len(self.split), generator=shuffle).to(self.device)
+            self._plan(epoch)
             self._epoch = epoch
-        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        start = self._stops[index - 1] if index else 0
+        chosen = self._order[start : self._stops[index]]
         if self.split.stochastic:
             self._generator.manual_seed(derive_seed(self.seed, "binarise", epoch, index))
-        return self.split.gather(chosen, self._generator)
+        x = self.split.gather(chosen, self._generator)
+        return x[:, : self._longest[index]].contiguous() if self._longest else x
+
+    def _group_sizes(self) -> list[int]:
+        """How many data there are of each kind that may share a batch."""
+        if self.split.lengths is None or self.split.mixes_lengths:
+            return [len(self.split)]
+        return self.split.lengths.unique(return_counts=True)[1].tolist()
+
+    def _plan(self, epoch: int) -> None:
+        """The order of the epoch's data, and where it is cut."""
+        shuffle = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+        order = torch.randperm(len(self.split), generator=shuffle)
+        lengths = self.split.lengths
+        if lengths is None or self.split.mixes_lengths:
+            parts = list(order.split(self.batch_size))
+        else:
+            order = order[lengths[order].argsort(stable=True)]
+            groups = order.split(self._group_sizes())
+            parts = [part for group in groups for part in group.split(self.batch_size)]
+            parts = [parts[i] for i in torch.randperm(len(parts), generator=shuffle).tolist()]
+        self._order = torch.cat(parts).to(self.device)
+        self._stops = torch.tensor([len(part) for part in parts]).cumsum(0).tolist()
+        self._longest = [] if lengths is None else [int(lengths[part].max()) for part in parts]
 
 
 def in_order(split: Split, batch_size: int, seed: int) -> Iterator[Tensor]:

@@ -32,6 +32,13 @@ class DataSpec:
     kind: Kind
     num_classes: int | None
     """None where there are no labels."""
+    vocabulary: tuple[str, ...] | None = field(default=None, repr=False)
+    """The V tokens by id (vaebench.tokens), where data are sentences `[L]`; None elsewhere."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """What networks and likelihoods are told of a datum: its shape, and `(L, V)` of a sentence."""
+        return self.shape if self.vocabulary is None else (*self.shape, len(self.vocabulary))
 
 
 @dataclass(frozen=True)
@@ -47,13 +54,17 @@ class Split:
     """Data at rest on a device: `x` as stored, and how a stored value becomes what the model sees."""
 
     x: Tensor
-    """Stored data, `[N, *shape]`, uint8 for images."""
+    """Stored data, `[N, *shape]`, uint8 for images, int32 for sentences."""
     y: Tensor | None
     """Labels, `[N]`, int64."""
     scale: float = 1.0
     """Stored value times scale is what the model sees: 1/255 for grey levels."""
     stochastic: bool = False
     """Whether x * scale is a probability from which a binary image is drawn anew at each look."""
+    lengths: Tensor | None = None
+    """Tokens of each sentence, `[N]`, on the host, where data are sentences; None elsewhere."""
+    mixes_lengths: bool = False
+    """Whether a training batch may have sentences of several lengths."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -62,8 +73,10 @@ class Split:
         return replace(self, x=self.x.to(device), y=None if self.y is None else self.y.to(device))
 
     def gather(self, index: Tensor | slice, generator: torch.Generator) -> Tensor:
-        """The data at `index` as the model sees them, `[B, *shape]`, float32."""
+        """The data at `index` as the model sees them, `[B, *shape]`, float32; token ids are int64."""
         chosen = self.x[index] if isinstance(index, slice) else self.x.index_select(0, index)
+        if self.lengths is not None:
+            return chosen.long()
         x = chosen.float()
         if self.scale != 1.0:
             x = x * self.scale

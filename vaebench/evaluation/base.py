@@ -21,6 +21,8 @@ from vaebench.model import Model
 from vaebench.seeding import derive_seed, seeded
 
 ENCODE_BATCH = 1000
+MIN_ROWS = 64
+SLACK = 16
 
 Subset = Literal["random", "first"]
 """Which of the test data: MNIST's first half is some six nats easier than its second."""
@@ -113,7 +115,10 @@ class Context:
 
     def _data(self, split: SplitName) -> Iterator[Tensor]:
         """A split in its order; stochastic data are drawn once, by the seed."""
-        return in_order(self.splits[split], ENCODE_BATCH, derive_seed(self.seed, "evaluation", "data"))
+        stored = self.splits[split]
+        # A posterior that refines itself decodes what it encodes, and sentences have many parameters.
+        size = ENCODE_BATCH if stored.lengths is None else min(ENCODE_BATCH, self.rows_per_chunk())
+        return in_order(stored, size, derive_seed(self.seed, "evaluation", "data"))
 
     def subset(self, num: int | None, which: Subset) -> Tensor:
         """Indices of `num` test data in their order, the first or a seeded choice; of all for None."""
@@ -125,11 +130,16 @@ class Context:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "subset"))
         return torch.randperm(n, generator=generator)[:num].sort().values
 
-    def rows_per_chunk(self, minimum: int = 64) -> int:
-        """How many data may be decoded at once within the memory set for it."""
+    def rows_per_chunk(self) -> int:
+        """How many data may be decoded at once within the memory set for it.
+
+        It is 64 at least, where those take no more than SLACK times that memory: fewer would leave the
+        processor idle.
+        """
         # Decoded parameters, their exponentials and two temporaries, in float32.
-        bytes_per_row = 4 * 4 * int(np.prod(self.spec.shape))
-        return max(minimum, int(self.batch_bytes / bytes_per_row))
+        bytes_per_row = 4 * 4 * self.model.parameters_per_datum
+        rows = int(self.batch_bytes / bytes_per_row)
+        return max(1, rows, min(MIN_ROWS, int(SLACK * self.batch_bytes / bytes_per_row)))
 
     def track(self, items: range, name: str) -> Iterator[int]:
         """Iterate with a bar, and end where the process was asked to stop."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
@@ -16,6 +17,7 @@ from vaebench.model import Model
 from vaebench.networks.weight_norm import WeightNorm, starting
 from vaebench.ranges import Count
 from vaebench.terms import Terms
+from vaebench.tokens import Writer
 
 Factory = Callable[..., Any]
 """A part whose options are set and whose sizes are not yet known."""
@@ -43,8 +45,8 @@ class LatentModel(Model):
         self.name = name
         self.spec = spec
         self.latent_dim = latent_dim
-        self.likelihood = likelihood(spec.shape)
-        self.encoder = encoder(spec.shape)
+        self.likelihood = likelihood(spec.input_shape)
+        self.encoder = encoder(spec.input_shape)
         self.posterior = posterior(self.encoder.out_features, latent_dim)
         self.prior = prior(latent_dim, spec.shape)
         if self.prior.needs_gaussian_posterior and not self.posterior.is_gaussian:
@@ -53,7 +55,7 @@ class LatentModel(Model):
                 f"{type(self.posterior).__name__} has no closed form; use model/posterior=diagonal or "
                 f"model/prior=standard."
             )
-        self.decoder = decoder(latent_dim, self.likelihood.parameter_shape, spec.shape)
+        self.decoder = decoder(latent_dim, self.likelihood.parameter_shape, spec.input_shape)
         self._is_convolutional = any(isinstance(module, nn.Conv2d) for module in self.decoder.modules())
 
     @property
@@ -63,6 +65,14 @@ class LatentModel(Model):
     @property
     def decodes_in_parallel(self) -> bool:
         return not self.decoder.sees_data
+
+    @property
+    def parameters_per_datum(self) -> int:
+        return math.prod(self.likelihood.parameter_shape)
+
+    @property
+    def writer(self) -> Writer | None:
+        return None if self.spec.vocabulary is None else self.decoder
 
     def encode(self, x: Tensor) -> Posterior:
         return self.posterior(self.encoder(x), lambda q: self.terms(x, q=q).log_w.mean())

@@ -39,6 +39,13 @@ def start_as_he(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
+@torch.no_grad()
+def start_uniformly(network: nn.Module, reach: float) -> None:
+    """Every parameter of it uniform in [-reach, reach], biases and embeddings too (Zaremba et al. 2014)."""
+    for parameter in network.parameters():
+        parameter.uniform_(-reach, reach)
+
+
 def image_shape(shape: tuple[int, ...], option: str, other: str = "mlp") -> tuple[int, int, int]:
     """(C, H, W) of a datum. Raises UserError where it is no image, in the name of `model/encoder=resnet`,
     and offers `model/encoder=<other>`."""

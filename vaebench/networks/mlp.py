@@ -2,13 +2,14 @@
 
 The contracts that every encoder and decoder keeps:
 
-- an encoder is constructed with the shape of one datum, maps `[B, *input_shape]` to features `[B, F]`, and
+- an encoder is constructed with the shape of one datum (of a sentence of L out of V tokens: (L, V)), maps `[B, *input_shape]` to features `[B, F]`, and
   says F as `out_features`;
 - a decoder is constructed with the latent size, the shape of the likelihood's parameters and the shape of one
   datum, maps `z [N, D]` to `[N, *output_shape]`, and says in `sees_data` whether it also reads x
   (autoregressive decoders do, under teacher forcing; the others ignore it). One that sees the data also has
   `generate(z, pick)`, which draws x pixel by pixel: `pick` maps the parameters of one pixel, `[N, P, 1, 1]`,
-  to a draw of it, `[N, C, 1, 1]`.
+  to a draw of it, `[N, C, 1, 1]`; of sentences, logits `[N, V]` to tokens `[N]`;
+- those of sentences say so in `takes_tokens`; to others, tokens would be numbers, which they are not.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ class InfoVAE(Objective):
         bandwidth: Positive,
         num_samples: Count,
     ) -> None:
+        if not model.has_latent:
+            raise UserError("model.objective: InfoVAE wants a model with a code; use model/objective=elbo.")
         if alpha + weight < 1:
             raise UserError(
                 f"model.objective: with alpha = {alpha:g} and weight = {weight:g}, distance from the prior "

@@ -39,6 +39,7 @@ class VampPrior(nn.Module):
     their own while it trains; the running statistics that it has afterwards mix them with the data.
     """
 
+    takes_tokens = False  # pseudo-inputs are real numbers
     needs_gaussian_posterior = True  # whose density at another datum's code has a closed form
 
     def __init__(

@@ -18,6 +18,7 @@ from vaebench.model import Model
 from vaebench.objectives.base import Objective
 from vaebench.runner.checkpoint import State
 from vaebench.runner.meter import Meter, NotFiniteError
+from vaebench.runner.schedules import SeesValidation
 from vaebench.runner.step import Step
 from vaebench.seeding import random_state, restore_random_state
 
@@ -171,8 +172,13 @@ def finish_epoch(training: Training) -> dict[str, Any]:
         training.best_model = copy.deepcopy(training.model.state_dict())
     elif progress.epoch > training.patient_epochs:
         progress.impatience += 1
+    ended = ""
+    if isinstance(training.schedule, SeesValidation):
+        ended = training.schedule.see(valid[criterion])
     if progress.step >= training.num_steps:
         progress.stopped = "all steps done"
+    elif ended:
+        progress.stopped = ended
     elif training.patience is not None and progress.impatience >= training.patience:
         progress.stopped = f"no better validation {criterion} for {training.patience} epochs"
     training.meter.reset()
@@ -191,6 +197,8 @@ def finish_epoch(training: Training) -> dict[str, Any]:
 
 def warn_of_collapse(valid: Numbers, progress: Progress) -> None:
     """Say so when the code has stopped to depend on the data, at the epochs 1, 2, 4, 8, ..."""
+    if "kl" not in valid:  # the model has no code
+        return
     collapsed = valid["kl"] < COLLAPSED_KL or valid["active_units"] == 0
     if collapsed and progress.epoch & (progress.epoch - 1) == 0:
         log.warning(
@@ -200,7 +208,12 @@ def warn_of_collapse(valid: Numbers, progress: Progress) -> None:
 
 
 def summary(valid: Numbers) -> str:
-    return f"ELBO {valid['elbo']:.2f}, KL {valid['kl']:.2f}, active {valid['active_units']}"
+    said = f"ELBO {valid['elbo']:.2f}"
+    if "kl" in valid:
+        said += f", KL {valid['kl']:.2f}, active {valid['active_units']}"
+    if "perplexity_bound" in valid:
+        said += f", perplexity < {valid['perplexity_bound']:.1f}"
+    return said
 
 
 def one_line(line: dict[str, Any], training: Training) -> str:

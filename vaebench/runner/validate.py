@@ -15,6 +15,8 @@ from vaebench.model import Model
 from vaebench.seeding import seeded
 
 BATCH = 1000
+NUMBERS = 2**27
+"""Decoded at once at most: 512 MiB."""
 ACTIVE = 0.01  # variance of the posterior mean, Burda et al. (2016)
 
 
@@ -22,9 +24,12 @@ ACTIVE = 0.01  # variance of the posterior mean, Burda et al. (2016)
 def validate(model: Model, split: Split, seed: int, track_information: int | None = None) -> dict[str, float]:
     """Means over the split, in nats, from one draw of z per datum; the same draws at every call.
 
-    With a Gaussian posterior also its place in the Fisher-Shannon plane (evaluation.fisher_shannon), and with
-    `track_information` the mutual information of that many data and their codes, whose draws are the same.
+    Without a code there is no KL and no unit; the ELBO is log p(x). With a Gaussian posterior also its place
+    in the Fisher-Shannon plane (evaluation.fisher_shannon), and with `track_information` the mutual information
+    of that many data and their codes, whose draws are the same. Of sentences also the perplexity that the ELBO
+    bounds from above.
     """
+    size = max(1, min(BATCH, NUMBERS // model.parameters_per_datum))
     device = split.x.device
     dtype = torch.float32 if device.type == "mps" else torch.float64
     sums = torch.zeros(4, dtype=dtype, device=device)
@@ -33,7 +38,7 @@ def validate(model: Model, split: Split, seed: int, track_information: int | Non
     was_training = model.training
     model.eval()
     with seeded(seed):
-        for x in in_order(split, BATCH, seed):
+        for x in in_order(split, size, seed):
             terms = model.terms(x)
             q: Any = terms.q
             totals = [terms.log_px_z.sum(), terms.kl_per_datum.sum()]
@@ -41,18 +46,17 @@ def validate(model: Model, split: Split, seed: int, track_information: int | Non
                 totals += [torch.exp(-q.logvar).sum(), q.logvar.mean(-1).sum()]
             sums[: len(totals)] += torch.stack(totals).to(dtype)
             means.append(q.mean)
-            if track_information is not None and BATCH * len(posteriors) < track_information:
+            if track_information is not None and size * len(posteriors) < track_information:
                 posteriors.append(q)
                 draws.append(terms.z[0])
     model.train(was_training)
     reconstruction, kl, fisher, log_power = (sums / len(split)).tolist()
-    variance = torch.cat(means).to(dtype).var(0)
-    found = {
-        "elbo": reconstruction - kl,
-        "reconstruction": reconstruction,
-        "kl": kl,
-        "active_units": int((variance > ACTIVE).sum()),
-    }
+    found = {"elbo": reconstruction - kl, "reconstruction": reconstruction}
+    if model.has_latent:
+        variance = torch.cat(means).to(dtype).var(0)
+        found |= {"kl": kl, "active_units": int((variance > ACTIVE).sum())}
+    if split.lengths is not None:
+        found["perplexity_bound"] = math.exp(-found["elbo"] / split.lengths.double().mean().item())
     if model.has_gaussian_posterior:
         found |= {"posterior_fisher": fisher, "entropy_power": math.exp(log_power)}
     if posteriors:

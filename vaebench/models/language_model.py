@@ -1,0 +1,88 @@
+"""LanguageModel: p(x) without a code, what models of sentences are compared with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vaebench.data.spec import DataSpec
+from vaebench.distributions import Distribution, Gaussian, Posterior, StandardNormal
+from vaebench.model import Model
+from vaebench.models.latent import Factory
+from vaebench.networks.layers import start_uniformly
+from vaebench.ranges import Positive
+from vaebench.terms import Terms
+from vaebench.tokens import Writer
+
+
+class LanguageModel(Model):
+    """p(x) of a decoder that sees the data, without a code: z, q(z|x) and p(z) have no units.
+
+    The KL is zero, and the ELBO, like any importance-weighted bound, is log p(x) itself. Parameters start
+    uniform in [-init_range, init_range]; null leaves the decoder as it starts by itself.
+    """
+
+    has_latent: ClassVar = False
+    has_density: ClassVar = True
+    latent_dim = 0
+
+    anchor: Tensor
+
+    def __init__(
+        self, spec: DataSpec, *, name: str, init_range: Positive | None, decoder: Factory, likelihood: Factory
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.spec = spec
+        self.likelihood = likelihood(spec.input_shape)
+        self.decoder = decoder(0, self.likelihood.parameter_shape, spec.input_shape)
+        self.register_buffer("anchor", torch.zeros(()), persistent=False)  # moves with the model's device
+        if init_range is not None:
+            start_uniformly(self, init_range)
+
+    @property
+    def parameters_per_datum(self) -> int:
+        return math.prod(self.likelihood.parameter_shape)
+
+    @property
+    def writer(self) -> Writer:
+        return self.decoder
+
+    def encode(self, x: Tensor) -> Gaussian:
+        nothing = self.anchor.new_zeros(len(x), 0)
+        return Gaussian(nothing, nothing)
+
+    def prior_distribution(self) -> StandardNormal:
+        return StandardNormal(0, like=self.anchor)
+
+    def decode(self, z: Tensor, x: Tensor | None = None) -> Tensor:
+        assert x is not None, "a language model needs the data"
+        x = x.expand(len(z), *x.shape).flatten(0, 1)
+        return self.decoder(z.flatten(0, 1), x).unflatten(0, z.shape[:2])
+
+    def terms(
+        self, x: Tensor, num_samples: int = 1, q: Posterior | None = None, p: Distribution | None = None
+    ) -> Terms:
+        q = self.encode(x) if q is None else q
+        p = self.prior_distribution() if p is None else p
+        z = q.rsample(num_samples)
+        log_px = self.likelihood.log_prob(x, self.decode(z[:1], x))  # every draw of nothing is the same
+        return Terms(log_px_z=log_px.expand(num_samples, -1), z=z, q=q, p=p)
+
+    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.decoder.generate(z, lambda parameters: self.likelihood.sample(parameters, generator))
+
+    def render(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.draw(z, generator)
+
+    def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
+        return self.render(self.anchor.new_zeros(num, 0), generator)
+
+    def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
+        for name, module in self.decoder.named_modules():
+            if isinstance(module, nn.Linear):
+                yield f"decoder.{name}", module

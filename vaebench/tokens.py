@@ -1,0 +1,62 @@
+"""Sentences as token ids: what the ids mean in every dataset, and who writes a sentence.
+
+A sentence of n words is `[L]`: n ids, END, then PAD. Ids from 0 to V - 1 are what a model may write, UNKNOWN
+and END among them; the begin mark is never written, and belongs to the decoder alone.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+PAD = -1
+END = 0
+UNKNOWN = 1
+MARKS = ("</s>", "<unk>")
+"""How END and UNKNOWN are spelt; words have the ids behind them."""
+
+State = tuple[Tensor, ...]
+"""What a writer remembers of N sentences, each tensor `[N, ...]`."""
+
+
+class Writer(Protocol):
+    """p(x|z) word by word."""
+
+    length: int
+    """L, the tokens of the longest sentence, END among them."""
+
+    def begin(self, z: Tensor) -> State:
+        """The state before the first word of a sentence for each code `z [N, D]`."""
+        ...
+
+    def first(self, z: Tensor) -> Tensor:
+        """The begin mark of each sentence, `[N]`."""
+        ...
+
+    def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Logits of what comes after `tokens [N]`, `[N, V]`, and the state there."""
+        ...
+
+
+def lengths(x: Tensor) -> Tensor:
+    """How many tokens sentences `[..., L]` have, END among them: as papers count."""
+    return (x != PAD).sum(-1)
+
+
+def trim(x: Tensor) -> Tensor:
+    """Sentences `[N, L]` without the columns behind the longest. Waits for the host to know it."""
+    return x[:, : int(lengths(x).max())] if len(x) else x
+
+
+def written(x: Tensor, tokens: Tensor, position: int) -> Tensor:
+    """Write `tokens [N]` at `position` of `x [N, L]`, PAD behind an END, and END where L is reached; returns
+    which sentences go on, `[N]`."""
+    goes_on = torch.ones_like(tokens, dtype=torch.bool)
+    if position:
+        goes_on = (x[:, position - 1] != END) & (x[:, position - 1] != PAD)
+    if position == x.shape[1] - 1:
+        tokens = torch.full_like(tokens, END)
+    x[:, position] = torch.where(goes_on, tokens, PAD)
+    return goes_on & (tokens != END)
