@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.config.helpers import CONF
 from tests.runs import only_run, read, small_config
+from tests.sentences import write_corpus
 from vaebench.errors import UserError
 from vaebench.runner.experiment import run
 from vaebench.runner.prepare import prepare
@@ -56,17 +58,28 @@ SCVAE_TABLE_2 = [  # as the README has them
 ]
 
 
-def check_run(outputs: Path, *overrides: str, likelihood: bool = True) -> None:
+def check_run(outputs: Path, *overrides: str, statuses: tuple[str, str] = ("complete",) * 2) -> None:
     config = small_config(outputs, *QUICK, *overrides, families=True)
     entries = run(config)["evaluations"]
-    assert [entry["status"] for entry in entries] == ["complete" if likelihood else "not_applicable"] * 2
+    assert tuple(entry["status"] for entry in entries) == statuses
     assert read(only_run(outputs), "status.json")["state"] == "complete"
+
+
+def of_sentences(family: str) -> bool:
+    """Whether a family writes sentences, or is made from one that does."""
+    text = (CONF / f"model/{family}.yaml").read_text()
+    bases = [word for word in yaml.safe_load(text)["defaults"] if isinstance(word, str) and word != "_self_"]
+    return "likelihood: categorical" in text or any(of_sentences(base) for base in bases)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_trains_and_is_measured(family: str, tmp_path: Path) -> None:
-    smaller = SMALLER.get(family, [])
-    check_run(tmp_path, f"model={family}", *smaller, likelihood=family not in WITHOUT_LIKELIHOOD)
+    statuses = {family: ("not_applicable", "not_applicable") for family in WITHOUT_LIKELIHOOD}
+    statuses["lstm_lm"] = ("not_applicable", "complete")  # no bound, since its likelihood is exact
+    words = [f"model={family}", *SMALLER.get(family, [])]
+    if of_sentences(family):
+        words += ["dataset=text", f"dataset.folder={write_corpus(tmp_path / 'corpus')}"]
+    check_run(tmp_path / "outputs", *words, statuses=statuses.get(family, ("complete", "complete")))
 
 
 @pytest.mark.parametrize("choices", COMBINATIONS.values(), ids=COMBINATIONS)
@@ -89,6 +102,10 @@ def test_combinations_of_scvaes_table_2_are_overrides(family: str, overrides: li
         (["model=fae", "model/posterior=iaf"], "FAE wants a posterior"),
         (["model=mae", "model/decoder=gated_pixelcnn"], "MAE draws from"),
         (["dataset=gmm", "model/likelihood=gaussian", "model/encoder=resnet"], "works on images"),
+        (["model=vae", "model/encoder=lstm"], r"LSTMEncoder does not fit digits.*model/encoder=mlp"),
+        (["model=vae", "model/decoder=lstm"], r"LSTMDecoder does not fit digits.*model/decoder=mlp"),
+        (["model=pixel_vae", "model/decoder@model.decoder.base=lstm"], "lstm works on sentences"),
+        (["model=lstm_vae"], "Categorical does not fit digits, whose data are binary"),
     ],
 )
 def test_what_cannot_be_combined_is_refused_with_the_reason(
@@ -96,3 +113,28 @@ def test_what_cannot_be_combined_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(UserError, match=reason):
         prepare(small_config(tmp_path, *choices, families=True))
+
+
+@pytest.mark.parametrize(
+    ("choices", "reason"),
+    [
+        (
+            ["model/encoder=mlp"],
+            r"MLPEncoder does not fit text, whose data are tokens; use model/encoder=lstm\.",
+        ),
+        (["model/encoder=conv"], r"ConvEncoder does not fit .* use model/encoder=lstm\."),
+        (["model/decoder=gated_pixelcnn"], r"does not fit text, .*; use model/decoder=lstm\."),
+        (["model/likelihood=bernoulli"], r"use model/likelihood=categorical\."),
+        (["model/prior=vamp"], r"VampPrior does not fit text, .*; use model/prior=standard\."),
+        (["model/objective=mae"], "MAE draws from"),
+        (["model=lstm_lm", "model/objective=infovae"], "InfoVAE wants a model with a code"),
+    ],
+)
+def test_what_does_not_fit_sentences_is_refused_with_the_reason(
+    choices: list[str], reason: str, tmp_path: Path
+) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    words = ["model=lstm_vae", "dataset=text", f"dataset.folder={corpus}", *choices]
+    words = [word for word in words if word != "model=lstm_vae" or "model=lstm_lm" not in choices]
+    with pytest.raises(UserError, match=reason):
+        prepare(small_config(tmp_path, *words, families=True))

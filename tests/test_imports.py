@@ -32,11 +32,10 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
     "priors": "distributions ranges",
     "likelihoods": "likelihoods distributions ranges tokens",
     "posteriors": "posteriors distributions networks ranges",
-    "models": "model models errors networks priors posteriors likelihoods terms distributions data.spec ranges "
-    "tokens",
+    "models": "models model errors networks priors posteriors likelihoods terms distributions data.spec "
+    "ranges tokens",
     "objectives": "objectives errors model distributions terms ranges",
-    "evaluation": "evaluation model terms distributions data.spec data.batches seeding atomic ranges "
-    "tokens",
+    "evaluation": "evaluation model terms distributions data.spec data.batches seeding atomic ranges tokens",
     "config": "config errors ranges",
     "runner": "runner config data models model objectives evaluation terms distributions "
     "seeding atomic ranges errors runstate tokens",

@@ -6,6 +6,7 @@ and END among them; the begin mark is never written, and belongs to the decoder 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -19,6 +20,10 @@ MARKS = ("</s>", "<unk>")
 
 State = tuple[Tensor, ...]
 """What a writer remembers of N sentences, each tensor `[N, ...]`."""
+
+
+Pick = Callable[[Tensor], Tensor]
+"""Logits of the next token, `[N, V]`, to the token, `[N]`."""
 
 
 class Writer(Protocol):
@@ -50,13 +55,26 @@ def trim(x: Tensor) -> Tensor:
     return x[:, : int(lengths(x).max())] if len(x) else x
 
 
-def written(x: Tensor, tokens: Tensor, position: int) -> Tensor:
-    """Write `tokens [N]` at `position` of `x [N, L]`, PAD behind an END, and END where L is reached; returns
-    which sentences go on, `[N]`."""
-    goes_on = torch.ones_like(tokens, dtype=torch.bool)
-    if position:
-        goes_on = (x[:, position - 1] != END) & (x[:, position - 1] != PAD)
+@torch.no_grad()
+def write(writer: Writer, z: Tensor, pick: Pick) -> Tensor:
+    """A sentence for each code `z [N, D]`, `[N, L]`: each state is computed once, the last token is END."""
+    tokens, state = writer.first(z), writer.begin(z)
+    x = torch.full((len(z), writer.length), PAD, device=z.device)
+    for position in range(writer.length):
+        logits, state = writer.advance(tokens, state)
+        if not append(x, pick(logits), position).any():
+            break
+        tokens = x[:, position]
+    return x
+
+
+def append(x: Tensor, tokens: Tensor, position: int) -> Tensor:
+    """Put `tokens [N]` at `position` of the sentences `x [N, L]` that have not ended, END where L is reached;
+    returns which of them go on, `[N]`."""
     if position == x.shape[1] - 1:
         tokens = torch.full_like(tokens, END)
-    x[:, position] = torch.where(goes_on, tokens, PAD)
-    return goes_on & (tokens != END)
+    if position:
+        ended = (x[:, position - 1] == END) | (x[:, position - 1] == PAD)
+        tokens = tokens.masked_fill(ended, PAD)
+    x[:, position] = tokens
+    return (tokens != END) & (tokens != PAD)

@@ -121,7 +121,7 @@ def read_sentences(path: Path, max_words: int, too_long: TooLong) -> Sentences:
     if longer and too_long == "refuse":
         raise DataError(
             f"{path}, line {longer[0]}: {len(lines[longer[0] - 1])} words, and dataset.max_words is "
-            f"{max_words}; {len(longer)} sentences are longer. Raise it, or choose dataset.too_long=drop or cut."
+            f"{max_words}; {len(longer)} sentences are longer. Raise it, or choose too_long=drop or cut."
         )
     kept = [words for words in lines if words and (too_long == "cut" or len(words) <= max_words)]
     if not kept:
@@ -139,9 +139,7 @@ def vocabulary_of(sentences: Iterable[list[str]], cap: int) -> tuple[str, ...]:
     return (*MARKS, *ranked[:cap])
 
 
-def as_split(
-    sentences: list[list[str]], ids: Mapping[str, int], length: int, batches: Batching
-) -> Split:
+def as_split(sentences: list[list[str]], ids: Mapping[str, int], length: int, batches: Batching) -> Split:
     """Token ids `[N, length]`, int32: words, END, PAD."""
     x = torch.full((len(sentences), length), PAD, dtype=torch.int32)
     counts = torch.tensor([len(words) + 1 for words in sentences])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.request import urlopen
@@ -57,8 +58,8 @@ class Yahoo(Text):
             found = facts["sentences"] + facts["empty_lines"] + dropped
             if found != expected:
                 raise DataError(
-                    f"{self.files[part]} has {found} lines, and Yahoo Answers' {part} has {expected}; a folder "
-                    f"of your own is dataset=text dataset.folder={self.files[part].parent}."
+                    f"{self.files[part]} has {found} lines, and Yahoo Answers' {part} has {expected}; a "
+                    f"folder of your own is dataset=text dataset.folder={self.files[part].parent}."
                 )
         return splits
 
@@ -79,7 +80,7 @@ def yahoo_folder(paths: DataPaths) -> Path:
 
 
 def unpack_yahoo(archive: bytes, target: Path) -> None:
-    """The three files of the archive, under their own names in `target`. Raises OSError where it has them not."""
+    """The three files of the archive, under their own names in `target`. Raises OSError without them."""
     wanted = {name for names in FILES.values() for name in names}
     found = {}
     for member, content in members(archive):
@@ -95,16 +96,16 @@ def unpack_yahoo(archive: bytes, target: Path) -> None:
 def members(archive: bytes) -> Iterator[tuple[str, bytes]]:
     """Name and content of every file in a .zip or .tar (compressed or not). Raises OSError for others."""
     file = io.BytesIO(archive)
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as opened:
-            yield from ((info.filename, opened.read(info)) for info in opened.infolist() if not info.is_dir())
-        return
-    file.seek(0)
     try:
-        with tarfile.open(fileobj=file) as opened_tar:
-            for member in opened_tar:
-                content = opened_tar.extractfile(member)
-                if content is not None:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as folder:
+                for info in folder.infolist():
+                    yield info.filename, folder.read(info)
+            return
+        file.seek(0)
+        with tarfile.open(fileobj=file) as tape:
+            for member in tape:
+                if (content := tape.extractfile(member)) is not None:
                     yield member.name, content.read()
-    except tarfile.TarError as error:
-        raise OSError(f"what was downloaded is no archive ({error})") from error
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise OSError(f"what was downloaded is no whole archive ({error})") from error

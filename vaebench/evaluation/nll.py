@@ -12,9 +12,11 @@ from torch import Tensor
 
 from vaebench.distributions import Posterior
 from vaebench.evaluation.base import Context, Measurement, Subset, mean_and_error
+from vaebench.evaluation.perplexity import perplexities
 from vaebench.evaluation.scratch import Scratch
 from vaebench.ranges import Count
 from vaebench.seeding import derive_seed, seeded
+from vaebench.tokens import lengths
 
 
 class ImportanceSampledNLL:
@@ -24,7 +26,8 @@ class ImportanceSampledNLL:
     in chunks and summed in float64. `num_data` takes a `random` choice of test data or the `first`, null
     all. The standard error is over data; `nll_mc_error` is the part that more samples would remove, by the
     delta method from the effective sample sizes (sum w)^2 / sum w^2. Never through a training loss: no
-    beta, no penalty.
+    beta, no penalty. Of sentences the perplexity (evaluation.perplexity) stands for bits per dimension. A
+    model without a code has nothing to draw, and its number is exact.
     """
 
     version: ClassVar = 1
@@ -36,13 +39,12 @@ class ImportanceSampledNLL:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(density=True, latent=True)
+        context.need(density=True)
         chosen = context.subset(self.num_data, self.subset).to(context.device)
         x, q = context.test_data[chosen], context.encoded("test")[chosen]
-        log_px, ess = self._estimate(x, q, context)
-        size = math.prod(context.spec.shape)
+        n, num = len(x), self.num_samples if context.model.has_latent else 1
+        log_px, ess = self._estimate(x, q, num, context)
         mean, error = mean_and_error(-log_px)
-        n, num = len(x), self.num_samples
         # Var[log mean w] = Var[w] / (S E[w]^2) = 1/ESS - 1/S, up to O(1/S^2)
         mc_error = float((1 / ess - 1 / num).clamp(min=0).sum().sqrt() / n)
         context.save_arrays(
@@ -50,42 +52,44 @@ class ImportanceSampledNLL:
         )
         yield Measurement("nll_nats", mean, "nats", False, n, error)
         yield Measurement("nll_mc_error", mc_error, "nats", False, n)
-        yield Measurement(
-            "bits_per_dim", mean / size / math.log(2), "bits", False, n, error / size / math.log(2)
-        )
+        if context.spec.vocabulary is None:
+            bits = math.prod(context.spec.shape) * math.log(2)
+            yield Measurement("bits_per_dim", mean / bits, "bits", False, n, error / bits)
+        else:
+            yield from perplexities(-log_px, lengths(x).cpu())
         yield Measurement("ess_median", float(ess.median()), "samples", True, n)
         yield Measurement("ess_5_percent", float(ess.quantile(0.05)), "samples", True, n)
         yield Measurement("importance_samples", num, "samples", None, n)
 
-    def _estimate(self, x: Tensor, q: Posterior, context: Context) -> tuple[Tensor, Tensor]:
+    def _estimate(self, x: Tensor, q: Posterior, num: int, context: Context) -> tuple[Tensor, Tensor]:
         """log p_S(x) and effective sample size of each datum, `[N]`, float64, on the CPU.
 
         What is done is kept on disk while it runs, so that an interrupted estimate goes on where it was.
         """
         rows = context.rows_per_chunk()
-        block = min(len(x), max(1, rows // self.num_samples))
-        scratch = Scratch(context, "nll", self.num_samples, len(x), self.subset, rows)
+        block = min(len(x), max(1, rows // num))
+        scratch = Scratch(context, "nll", num, len(x), self.subset, rows)
         result, done = torch.zeros(2, len(x), dtype=torch.float64), 0
         if (stored := scratch.load()) is not None:
             result, done = torch.from_numpy(stored["result"]), int(stored["done"])
-        for start in context.track(range(done, len(x), block), f"NLL, {self.num_samples} samples"):
+        for start in context.track(range(done, len(x), block), f"NLL, {num} samples"):
             stop = min(start + block, len(x))
             with seeded(derive_seed(context.seed, "nll", start)):
                 chunk = max(1, rows // (stop - start))
-                result[:, start:stop] = self._block(x[start:stop], q[start:stop], chunk, context)
+                result[:, start:stop] = self._block(x[start:stop], q[start:stop], num, chunk, context)
             if scratch.is_due:
                 scratch.save({"result": result.numpy(), "done": np.array(stop)})
         scratch.remove()
         return result[0], result[1]
 
-    def _block(self, x: Tensor, q: Posterior, chunk: int, context: Context) -> Tensor:
+    def _block(self, x: Tensor, q: Posterior, num_samples: int, chunk: int, context: Context) -> Tensor:
         """log p_S(x) and effective sample size `[2, B]`, from `num_samples` draws, `chunk` at a time."""
         log_sum = torch.full((len(x),), -math.inf, dtype=torch.float64)
         log_sum_squares = log_sum.clone()
-        for first in range(0, self.num_samples, chunk):
-            num = min(chunk, self.num_samples - first)
+        for first in range(0, num_samples, chunk):
+            num = min(chunk, num_samples - first)
             log_w = context.model.terms(x, num, q=q, p=context.prior).log_w.cpu().double()
             log_sum = torch.logaddexp(log_sum, torch.logsumexp(log_w, 0))
             log_sum_squares = torch.logaddexp(log_sum_squares, torch.logsumexp(2 * log_w, 0))
         ess = torch.exp(2 * log_sum - log_sum_squares)
-        return torch.stack([log_sum - math.log(self.num_samples), ess])
+        return torch.stack([log_sum - math.log(num_samples), ess])

@@ -84,5 +84,5 @@ class LanguageModel(Model):
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
         for name, module in self.decoder.named_modules():
-            if isinstance(module, nn.Linear):
+            if isinstance(module, (nn.Linear, nn.LSTM)):
                 yield f"decoder.{name}", module

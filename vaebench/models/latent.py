@@ -133,5 +133,5 @@ class LatentModel(Model):
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
         for side in ("encoder", "decoder"):
             for name, module in getattr(self, side).named_modules():
-                if isinstance(module, (nn.Linear, nn.Conv2d)):
+                if isinstance(module, (nn.Linear, nn.Conv2d, nn.LSTM)):
                     yield f"{side}.{name}", module

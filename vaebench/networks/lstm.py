@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from vaebench.errors import UserError
 from vaebench.ranges import Count, Decay
-from vaebench.tokens import State, lengths, trim, written
-
-Pick = Callable[[Tensor], Tensor]
-"""Logits of the next token, `[N, V]`, to the token, `[N]`."""
+from vaebench.tokens import Pick, State, lengths, trim, write
 
 
-class LSTM(nn.LSTM):
-    """One layer, `[N, L, F]` to `[N, L, H]`; always in training mode, in which cuDNN alone gives gradients, and
-    from which evaluation does not differ."""
+class SentenceLSTM(nn.LSTM):
+    """One layer, `[N, L, F]` to `[N, L, H]`; always in training mode, from which evaluation does not differ,
+    and in which alone cuDNN gives gradients."""
 
     def __init__(self, in_features: int, hidden: int) -> None:
         super().__init__(in_features, hidden, batch_first=True)
 
-    def train(self, mode: bool = True) -> LSTM:
+    def train(self, mode: bool = True) -> SentenceLSTM:
         super().train(True)
         return self
 
@@ -39,7 +34,7 @@ class LSTMEncoder(nn.Module):
         super().__init__()
         _, num_tokens = sentence_shape(input_shape, "model/encoder=lstm")
         self.embedding = nn.Embedding(num_tokens, embedding)
-        self.lstm = LSTM(embedding, hidden)
+        self.lstm = SentenceLSTM(embedding, hidden)
         self.out_features = hidden
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,7 +74,7 @@ class LSTMDecoder(nn.Module):
         self.skip = skip
         self.embedding = nn.Embedding(num_tokens + 1, embedding)
         self.code = nn.Linear(latent_dim, hidden) if latent_dim else None
-        self.lstm = LSTM(embedding + latent_dim, hidden)
+        self.lstm = SentenceLSTM(embedding + latent_dim, hidden)
         self.output = nn.Linear(hidden + skip * latent_dim, num_tokens)
         self.dropout = nn.Dropout(dropout)
 
@@ -110,16 +105,9 @@ class LSTMDecoder(nn.Module):
         states, (h, c) = self.lstm(beside(words, z), (h.unsqueeze(0), c.unsqueeze(0)))
         return self.logits(self.dropout(states), z).squeeze(1), (z, h.squeeze(0), c.squeeze(0))
 
-    @torch.no_grad()
     def generate(self, z: Tensor, pick: Pick) -> Tensor:
-        """x ~ p(x|z) at each `z [N, D]`, `[N, L]`: each state is computed once, and the last token is END."""
-        tokens, state = self.first(z), self.begin(z)
-        x = torch.empty(len(z), self.length, dtype=torch.int64, device=z.device)
-        for position in range(self.length):
-            logits, state = self.advance(tokens, state)
-            written(x, pick(logits), position)
-            tokens = x[:, position]
-        return x
+        """x ~ p(x|z) at each `z [N, D]`, `[N, L]`."""
+        return write(self, z, pick)
 
 
 def beside(sequence: Tensor, z: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 The contracts that every encoder and decoder keeps:
 
-- an encoder is constructed with the shape of one datum (of a sentence of L out of V tokens: (L, V)), maps `[B, *input_shape]` to features `[B, F]`, and
-  says F as `out_features`;
+- an encoder is constructed with the shape of one datum (of a sentence of L out of V tokens: (L, V)), maps x
+  `[B, *shape]` to features `[B, F]`, and says F as `out_features`;
 - a decoder is constructed with the latent size, the shape of the likelihood's parameters and the shape of one
   datum, maps `z [N, D]` to `[N, *output_shape]`, and says in `sees_data` whether it also reads x
   (autoregressive decoders do, under teacher forcing; the others ignore it). One that sees the data also has

@@ -31,9 +31,7 @@ def adam_norm_grad(
     return AdamNormGrad(trained, lr=lr, betas=betas, fused=fused)
 
 
-def sgd(
-    parameters: Iterable[nn.Parameter], *, lr: Positive, momentum: Decay
-) -> torch.optim.Optimizer:
+def sgd(parameters: Iterable[nn.Parameter], *, lr: Positive, momentum: Decay) -> torch.optim.Optimizer:
     """Gradient descent, with a running sum of gradients where `momentum` is not zero."""
     trained, fused = _trained(parameters)
     return torch.optim.SGD(trained, lr=lr, momentum=momentum, fused=fused)

@@ -99,9 +99,7 @@ def make_training(experiment: Experiment, model: Model) -> Training:
     schedule = build(config["schedule"], optimizer=optimizer, num_steps=num_steps)
     compiled = runtime["compile"] == "always" or (
         # Every length of a batch of sentences would be compiled anew, and cuDNN's LSTM not at all.
-        runtime["compile"] == "auto"
-        and experiment.device.type == "cuda"
-        and model.spec.vocabulary is None
+        runtime["compile"] == "auto" and experiment.device.type == "cuda" and model.spec.vocabulary is None
     )
     step = make_step(model, objective, optimizer, own_optimizer, schedule, config["clip_grad_norm"], compiled)
     metrics = Metrics(experiment.rundir.metrics)

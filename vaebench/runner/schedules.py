@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Protocol, runtime_checkable
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LambdaLR, LRScheduler
 
@@ -50,8 +51,8 @@ def plateau(
 
 class Plateau(LRScheduler):
     """The rate is multiplied by `factor` at the end of the first epoch from `first_epoch` on whose validation
-    value is not the best so far, and at the end of every epoch after it, whatever its value; the training ends
-    once the rate is below `min_lr`."""
+    value is not the best so far, and of every epoch after it, whatever its value; the training ends once the
+    rate is below `min_lr`."""
 
     def __init__(self, optimizer: Optimizer, first_epoch: int, factor: float, min_lr: float) -> None:
         self.first_epoch = first_epoch
@@ -62,7 +63,7 @@ class Plateau(LRScheduler):
         self.falls = False
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """The rates as they are: steps do not change them."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
@@ -72,8 +73,9 @@ class Plateau(LRScheduler):
             self.best = value
         elif self.epochs >= self.first_epoch:
             self.falls = True
-        if self.falls:
-            for group in self.optimizer.param_groups:
-                group["lr"] *= self.factor
-            self._last_lr = self.get_lr()
-        return f"learning rate below {self.min_lr:g}" if max(self.get_lr()) < self.min_lr else ""
+        if not self.falls:
+            return ""
+        for group in self.optimizer.param_groups:
+            group["lr"] *= self.factor
+        self._last_lr = self.get_lr()
+        return f"learning rate below {self.min_lr:g}" if max(self._last_lr) < self.min_lr else ""
