@@ -46,6 +46,7 @@ bench: $(READY) ## our speed against pythae's (installs it), and the cost of eve
 	$(BIN)/python -m scripts.bench_nll
 	$(BIN)/python -m scripts.bench_sampling
 	$(BIN)/python -m scripts.bench_families
+	$(BIN)/python -m scripts.bench_text
 
 estimators: $(READY) ## truth, estimate and error of every measure, from scratch
 	$(BIN)/python -m scripts.check_estimators

@@ -92,7 +92,8 @@ def in_its_own_process(family: str, convolutions: str, options: argparse.Namespa
 def families() -> list[str]:
     from vaebench.config.paths import conf_dir
 
-    return sorted(path.stem for path in Path(conf_dir()).glob("model/*.yaml"))
+    options = sorted(path.stem for path in Path(conf_dir()).glob("model/*.yaml"))
+    return [option for option in options if "lstm" not in option]  # of sentences: scripts.bench_text
 
 
 def main() -> None:

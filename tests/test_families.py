@@ -104,7 +104,10 @@ def test_combinations_of_scvaes_table_2_are_overrides(family: str, overrides: li
         (["dataset=gmm", "model/likelihood=gaussian", "model/encoder=resnet"], "works on images"),
         (["model=vae", "model/encoder=lstm"], r"LSTMEncoder does not fit digits.*model/encoder=mlp"),
         (["model=vae", "model/decoder=lstm"], r"LSTMDecoder does not fit digits.*model/decoder=mlp"),
-        (["model=pixel_vae", "model/decoder@model.decoder.base=lstm"], "lstm works on sentences"),
+        (
+            ["model/decoder=pixel_head", "model/decoder@model.decoder.base=lstm"],
+            "model/decoder=lstm works on sentences",
+        ),
         (["model=lstm_vae"], "Categorical does not fit digits, whose data are binary"),
     ],
 )

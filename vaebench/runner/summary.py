@@ -15,6 +15,8 @@ DETAILS = {
     "marginal_kl_lower",
     "marginal_kl_upper",
     "reconstruction",
+    "nats_per_token",
+    "tokens_per_sentence",
 }
 """Measurements that are read with others, and seldom first."""
 

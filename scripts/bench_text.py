@@ -1,0 +1,212 @@
+"""What sentences cost: tokens a second and memory of each LSTM family, and ours against a bare nn.LSTM loop.
+
+Random sentences of one length, batch 32, SGD with clipping at 5. Each family runs in a process of its own, so
+that its peak memory is its own. The bare loop is an embedding, nn.LSTM and nn.Linear of the language model's
+sizes with cross entropy, trained on the same batch in turn with ours in one process; the last line is the
+ratio of the median times of a step. --paper takes the sizes of Yahoo Answers (512, 1024, 20,000 words, 80
+tokens), evaluates a batch too, and prints what training and perplexity at full size would take.
+
+    python -m scripts.bench_text [--paper] [--hidden 256] [--steps 20] [--threads 2] [--device cpu]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import scripts.bench_common  # noqa: F401  (first: it silences bars before anything makes them)
+
+BATCH = 32
+FAMILIES = ("lstm_lm", "lstm_vae", "skip_lstm_vae")
+CLIP = 5.0
+TRAIN_SENTENCES, EVALUATED_SENTENCES, IMPORTANCE_SAMPLES = 100_000, 10_000, 200  # of Yahoo Answers
+EPOCHS = 30
+
+
+def sizes_of(options: argparse.Namespace) -> dict[str, int]:
+    if options.paper:
+        return {"embedding": 512, "hidden": 1024, "latent": 32, "words": 20_000, "tokens": 80}
+    hidden = options.hidden
+    return {"embedding": hidden, "hidden": hidden, "latent": 32, "words": 10_000, "tokens": 14}
+
+
+def family_step(family: str, sizes: dict[str, int], device: str) -> tuple[Callable[[], Any], Any, Any]:
+    """One training step of a family on random sentences; the model; a batch."""
+    import torch
+    from hydra import compose, initialize_config_dir
+
+    from vaebench.config.build import build
+    from vaebench.config.check import checked
+    from vaebench.config.paths import conf_dir
+    from vaebench.data.spec import DataSpec
+    from vaebench.runner.step import make_step
+    from vaebench.seeding import set_seed
+    from vaebench.tokens import END, MARKS
+
+    parts = ("decoder",) if family == "lstm_lm" else ("encoder", "decoder")
+    words = [f"model.{part}.{key}={sizes[key]}" for part in parts for key in ("embedding", "hidden")]
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        config = checked(compose("train", overrides=[f"model={family}", *words]))
+    set_seed(0)
+    vocabulary = (*MARKS, *(f"w{number}" for number in range(sizes["words"])))
+    spec = DataSpec("random", (sizes["tokens"],), "tokens", None, vocabulary=vocabulary)
+    node = {key: value for key, value in config["model"].items() if key != "objective"}
+    model = build(node, spec=spec).to(device)
+    objective = build(config["model"]["objective"], steps_per_epoch=1000, model=model).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    step = make_step(model, objective, optimizer, None, schedule, CLIP, compiled=False)
+    x = torch.randint(1, len(vocabulary), (BATCH, sizes["tokens"]), device=device)
+    x[:, -1] = END
+    finished = torch.zeros((), dtype=torch.int64, device=device)
+    model.train()
+    return lambda: step(x, finished), model, x
+
+
+def bare_step(sizes: dict[str, int], device: str, x: Any) -> Callable[[], Any]:
+    """One training step of the loop that anyone would write, on the same batch."""
+    import torch
+    from torch import nn
+
+    num_words = sizes["words"] + 3  # END, <unk> and the begin mark
+    embedding = nn.Embedding(num_words, sizes["embedding"]).to(device)
+    lstm = nn.LSTM(sizes["embedding"], sizes["hidden"], batch_first=True).to(device)
+    output = nn.Linear(sizes["hidden"], num_words - 1).to(device)
+    dropout = nn.Dropout(0.5)
+    parameters = [p for module in (embedding, lstm, output) for p in module.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=0.1, fused=True)
+    begin = torch.full((BATCH, 1), num_words - 1, device=device)
+
+    def step() -> Any:
+        states, _ = lstm(dropout(embedding(torch.cat([begin, x[:, :-1]], 1))))
+        logits = output(dropout(states))
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="sum") / BATCH
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, CLIP)
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def timed(step: Callable[[], Any], device: str) -> float:
+    import torch
+
+    started = time.perf_counter()
+    step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def measure(
+    family: str, sizes: dict[str, int], steps: int, threads: int, device: str, evaluate: bool
+) -> None:
+    """Print a JSON line: seconds of a step (median) and of an evaluated sentence, peak MiB, parameters."""
+    import resource
+
+    import torch
+
+    torch.set_num_threads(threads)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step, model, x = family_step(family, sizes, device)
+    taken = [timed(step, device) for _ in range(steps + 2)][2:]
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
+    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else used / 2**10
+    found = {
+        "step": statistics.median(taken),
+        "mib": peak,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+    if evaluate:
+        model.eval()
+        with torch.no_grad():
+            found["evaluated"] = timed(lambda: model.terms(x), device) / BATCH
+    print(json.dumps(found))
+
+
+def in_its_own_process(family: str, sizes: dict[str, int], options: argparse.Namespace) -> dict[str, Any]:
+    arguments = [
+        family,
+        json.dumps(sizes),
+        options.steps,
+        options.threads,
+        options.device,
+        int(options.paper),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.bench_text", "--one", *map(str, arguments)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def print_families(sizes: dict[str, int], options: argparse.Namespace) -> None:
+    print(
+        f"{'family':16s} parameters  ms/step  tokens/s  peak MiB" + "  evaluation ms/sentence" * options.paper
+    )
+    for family in FAMILIES:
+        found = in_its_own_process(family, sizes, options)
+        line = (
+            f"{family:16s} {found['parameters']:10d} {1e3 * found['step']:8.1f} "
+            f"{BATCH * sizes['tokens'] / found['step']:9.0f} {found['mib']:9.0f}"
+        )
+        if options.paper:
+            draws = 1 if family == "lstm_lm" else IMPORTANCE_SAMPLES
+            training = EPOCHS * TRAIN_SENTENCES / BATCH * found["step"] / 3600
+            evaluation = EVALUATED_SENTENCES * draws * found["evaluated"] / 3600
+            line += (
+                f" {1e3 * found['evaluated']:10.1f}   {EPOCHS} epochs of Yahoo: {training:.0f} h; "
+                f"perplexity, {draws} samples: {evaluation:.1f} h"
+            )
+        print(line, flush=True)
+
+
+def compare(sizes: dict[str, int], steps: int, device: str) -> None:
+    """Ours and the bare loop in turn; the ratio of the medians is the last line."""
+    ours, _, x = family_step("lstm_lm", sizes, device)
+    bare = bare_step(sizes, device, x)
+    taken: dict[str, list[float]] = {"ours": [], "bare": []}
+    for number in range(steps + 2):
+        pair = (("ours", ours), ("bare", bare)) if number % 2 else (("bare", bare), ("ours", ours))
+        for name, step in pair:
+            seconds = timed(step, device)
+            if number >= 2:  # the first ones allocate
+                taken[name].append(seconds)
+    medians = {name: statistics.median(values) for name, values in taken.items()}
+    print(
+        f"median ms a step: ours {1e3 * medians['ours']:.1f}, bare nn.LSTM loop {1e3 * medians['bare']:.1f}"
+    )
+    print(f"ratio {medians['ours'] / medians['bare']:.3f}")
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--one"]:
+        family, sizes, steps, threads, device, evaluate = sys.argv[2:]
+        measure(family, json.loads(sizes), int(steps), int(threads), device, bool(int(evaluate)))
+        return
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--paper", action="store_true")
+    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    options = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(options.threads)
+    sizes = sizes_of(options)
+    print(f"torch {torch.__version__}, {options.device}, {options.threads} threads, batch {BATCH}, {sizes}")
+    print_families(sizes, options)
+    compare(sizes, options.steps, options.device)
+
+
+if __name__ == "__main__":
+    main()
