@@ -18,7 +18,7 @@ from vaebench.tokens import Writer
 class Model(nn.Module):
     """p(x, z) with q(z|x), or less: `has_latent` and `has_density` say what it can do.
 
-    Evaluators read these two, never a model's class. S samples, B data, D latent units; a batch x is
+    Evaluators read these, never a model's class. S samples, B data, D latent units; a batch x is
     `[B, *shape]`.
     """
 
@@ -26,6 +26,9 @@ class Model(nn.Module):
     """There is a code z with a posterior and a prior."""
     has_density: ClassVar[bool]
     """log p(x|z) is a log density, so that bounds on log p(x) mean something."""
+
+    has_exact_density: ClassVar[bool] = False
+    """log p(x) is known: every importance weight of `terms` is p(x)."""
 
     spec: DataSpec
     latent_dim: int

@@ -26,8 +26,8 @@ class ImportanceSampledNLL:
     in chunks and summed in float64. `num_data` takes a `random` choice of test data or the `first`, null
     all. The standard error is over data; `nll_mc_error` is the part that more samples would remove, by the
     delta method from the effective sample sizes (sum w)^2 / sum w^2. Never through a training loss: no
-    beta, no penalty. Of sentences the perplexity (evaluation.perplexity) stands for bits per dimension. A
-    model without a code has nothing to draw, and its number is exact.
+    beta, no penalty. Of sentences the perplexity (evaluation.perplexity) stands for bits per dimension. Where
+    the density is exact, one sample is enough.
     """
 
     version: ClassVar = 1
@@ -39,10 +39,11 @@ class ImportanceSampledNLL:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(density=True)
+        is_exact = context.model.has_exact_density
+        context.need(density=True, latent=not is_exact)
         chosen = context.subset(self.num_data, self.subset).to(context.device)
         x, q = context.test_data[chosen], context.encoded("test")[chosen]
-        n, num = len(x), self.num_samples if context.model.has_latent else 1
+        n, num = len(x), 1 if is_exact else self.num_samples
         log_px, ess = self._estimate(x, q, num, context)
         mean, error = mean_and_error(-log_px)
         # Var[log mean w] = Var[w] / (S E[w]^2) = 1/ESS - 1/S, up to O(1/S^2)

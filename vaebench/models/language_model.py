@@ -28,6 +28,7 @@ class LanguageModel(Model):
 
     has_latent: ClassVar = False
     has_density: ClassVar = True
+    has_exact_density: ClassVar = True
     latent_dim = 0
 
     anchor: Tensor
