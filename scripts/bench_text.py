@@ -189,8 +189,8 @@ def compare(sizes: dict[str, int], steps: int, device: str) -> None:
 
 def main() -> None:
     if sys.argv[1:2] == ["--one"]:
-        family, sizes, steps, threads, device, evaluate = sys.argv[2:]
-        measure(family, json.loads(sizes), int(steps), int(threads), device, bool(int(evaluate)))
+        family, known, steps, threads, device, evaluate = sys.argv[2:]
+        measure(family, json.loads(known), int(steps), int(threads), device, bool(int(evaluate)))
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--paper", action="store_true")

@@ -56,7 +56,8 @@ def validate(model: Model, split: Split, seed: int, track_information: int | Non
         variance = torch.cat(means).to(dtype).var(0)
         found |= {"kl": kl, "active_units": int((variance > ACTIVE).sum())}
     if split.lengths is not None:
-        found["perplexity_bound"] = math.exp(-found["elbo"] / split.lengths.double().mean().item())
+        per_token = -found["elbo"] / split.lengths.double().mean().item()
+        found["perplexity_bound"] = math.exp(min(per_token, 700.0))
     if model.has_gaussian_posterior:
         found |= {"posterior_fisher": fisher, "entropy_power": math.exp(log_power)}
     if posteriors:
