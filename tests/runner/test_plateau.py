@@ -81,7 +81,7 @@ def test_sgd_with_and_without_momentum_by_hand() -> None:
         for gradient in (2.0, 3.0):
             parameter.grad = torch.tensor([gradient])
             optimizer.step()
-        assert float(parameter) == pytest.approx(expected)
+        assert parameter.item() == pytest.approx(expected)
 
 
 def config_of(tmp_path: Path, outputs: str, *more: str) -> Any:
