@@ -25,9 +25,9 @@ def validate(model: Model, split: Split, seed: int, track_information: int | Non
     """Means over the split, in nats, from one draw of z per datum; the same draws at every call.
 
     Without a code there is no KL and no unit; the ELBO is log p(x). With a Gaussian posterior also its place
-    in the Fisher-Shannon plane (evaluation.fisher_shannon), and with `track_information` the mutual information
-    of that many data and their codes, whose draws are the same. Of sentences also the perplexity that the ELBO
-    bounds from above.
+    in the Fisher-Shannon plane (evaluation.fisher_shannon), and with `track_information` the mutual
+    information of that many data and their codes, whose draws are the same. Of sentences also the perplexity
+    that the ELBO bounds from above.
     """
     size = max(1, min(BATCH, NUMBERS // model.parameters_per_datum))
     device = split.x.device
