@@ -196,9 +196,10 @@ def test_probabilities_of_all_images_sum_to_one(decoder: Any) -> None:
 
 @pytest.mark.parametrize("make", VARIANTS.values(), ids=VARIANTS)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_cached_sampling_draws_what_the_naive_sampler_draws(make: Any, channels: int) -> None:
+@pytest.mark.parametrize("num", [1, 3], ids=["in NumPy", "in torch"])
+def test_cached_sampling_draws_what_the_naive_sampler_draws(make: Any, channels: int, num: int) -> None:
     shape = (channels, 5, 6)
-    decoder, z = make(shape), torch.randn(3, LATENT_DIM)
+    decoder, z = make(shape), torch.randn(num, LATENT_DIM)
     logits: list[list[Tensor]] = [[], []]
 
     def pick(parameters: Tensor, seen: list[Tensor], generator: torch.Generator) -> Tensor:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaebench.networks.layers import image_shape
-from vaebench.networks.raster import Pick, RowCache, as_matrix, draw_in_raster_order
+from vaebench.networks.raster import LayerRows, Pick, as_matrix, draw_in_raster_order, fits_numpy, steps
 from vaebench.ranges import Count
 
 Factory = Callable[..., Any]
@@ -94,48 +95,55 @@ class _PixelHeadSampler:
 
     def __init__(self, decoder: PixelHeadDecoder, z: Tensor, x: Tensor) -> None:
         self.x = x
-        self.maps = decoder.base(z, None)
-        width = x.shape[3]
-        self.reach = reach = decoder.reach
-        self.upper, self.shifts, self.caches, self.given, self.steps = [], [], [], [], []
-        for layer, norm in zip(decoder.layers, decoder.norms, strict=True):
-            assert isinstance(layer, MaskedConv2d)
-            assert isinstance(norm, nn.BatchNorm2d)
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-            weight = layer.weight * layer.mask * scale[:, None, None, None]
-            self.upper.append(weight[:, :, :reach])
-            self.shifts.append((norm.bias - norm.running_mean * scale)[:, None])
-            self.caches.append(RowCache(z, len(z), weight.shape[1], width, reach + 1, reach))
-            self.given.append(z.new_zeros(len(z), width, len(weight)))
-            seen = weight[:, :, reach, : reach + (layer.kind == "B")]  # of its own row
-            self.steps.append((layer.kind == "A", seen.permute(2, 1, 0).flatten(0, 1)))
-        self.last = RowCache(z, len(z), decoder.output.in_channels, width, 0, 0)
+        self.maps = decoder.base(z, None).permute(2, 0, 3, 1)
+        layers = [cast("MaskedConv2d", layer) for layer in decoder.layers]
+        norms = [cast("nn.BatchNorm2d", norm) for norm in decoder.norms]
+        # No layer's sum over the rows above waits for another's: all behind the first, whose input differs,
+        # are taken together.
+        parts = [part for part in (slice(0, 1), slice(1, None)) if layers[part]]
+        self.rows = [_layer_rows(layers[part], norms[part], z, x.shape[3]) for part in parts]
+        self.drawn = self.rows[0].row[0, :, :, -x.shape[1] :]
+        self.columns = self.drawn.unbind(1)
         self.weight, self.bias = as_matrix(decoder.output)
+        self.hidden = z.new_zeros(len(z), len(self.weight))
+        self.steps = steps(self.rows, len(self.weight), self.hidden)
+        self.zeros = self.hidden.new_zeros(len(self.weight)).numpy() if fits_numpy(z) else None
 
     def begin_row(self, i: int) -> None:
-        """What every pixel of row i gets from the rows above it."""
-        first = self.caches[0]
+        """What every pixel of row i gets from the rows above it, in every layer."""
         if i > 0:
-            first.push_row(torch.cat([self.maps[:, :, i - 1], self.x[:, :, i - 1]], 1))
-            for cache in self.caches[1:]:
-                cache.push_row(cache.finished_row())
-        for upper, shift, cache, given in zip(self.upper, self.shifts, self.caches, self.given, strict=True):
-            above = F.conv2d(F.pad(cache.above, (self.reach, self.reach, 0, 0)), upper).squeeze(2)
-            given.copy_((above + shift).transpose(1, 2))
+            self.drawn.copy_(self.x[:, :, i - 1].transpose(1, 2))
+            for rows in self.rows:
+                rows.push(rows.row)
+        self.rows[0].row[0, :, :, : -self.x.shape[1]] = self.maps[i]
+        for rows in self.rows:
+            rows.given.copy_(rows.from_above())
+        self.pixels = self.x[:, :, i].unbind(2)
 
     def parameters_at(self, i: int, j: int) -> Tensor:
         """The likelihood's parameters of pixel (i, j), `[N, P, 1, 1]`."""
         if j > 0:
-            before = torch.cat([self.maps[:, :, i, j - 1], self.x[:, :, i, j - 1]], 1)
-            self.caches[0].column(j - 1, before.shape[1]).copy_(before)
-        inputs = [*self.caches[1:], self.last]
-        for (is_first, kernel), cache, given, after in zip(
-            self.steps, self.caches, self.given, inputs, strict=True
-        ):
-            window = cache.window(j - is_first, len(kernel) // cache.channels)
-            destination = after.column(j, after.channels)
-            torch.addmm(given[:, j], window, kernel, out=destination)
-            destination.relu_()
-        return torch.addmm(self.bias, self.last.window(j, 1), self.weight)[:, :, None, None]
+            self.columns[j - 1].copy_(self.pixels[j - 1])
+        for given, inputs, kernel, after in self.steps[j]:
+            if self.zeros is None:
+                torch.addmm(given, inputs, kernel, out=after)
+                after.relu_()
+            else:
+                inputs.dot(kernel, after)
+                np.add(after, given, after)
+                np.maximum(after, self.zeros, out=after)
+        return torch.addmm(self.bias, self.hidden, self.weight).unflatten(1, (-1, 1, 1))
+
+
+def _layer_rows(layers: list[MaskedConv2d], norms: list[nn.BatchNorm2d], z: Tensor, width: int) -> LayerRows:
+    """Memory of layers that are alike, batch norm within their weights."""
+    weights, biases = [], []
+    for layer, norm in zip(layers, norms, strict=True):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        weights.append(layer.weight * scale[:, None, None, None])
+        biases.append(norm.bias - norm.running_mean * scale)
+    weight, reach, lag = torch.stack(weights), layers[0].kernel_size[0] // 2, int(layers[0].kind == "A")
+    left = weight[..., reach, : reach + 1 - lag]
+    return LayerRows(z, width, weight[..., :reach, :], torch.stack(biases), left, lag)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,10 +21,10 @@ def draw_in_raster_order(
     `begin_row(i)` is called when the rows above i are drawn, `parameters_at(i, j)`, `[N, P, 1, 1]`, when all
     pixels before (i, j) are.
     """
-    for i in range(x.shape[2]):
+    for i, row in enumerate(x.split(1, 2)):
         begin_row(i)
-        for j in range(x.shape[3]):
-            x[:, :, i : i + 1, j : j + 1] = pick(parameters_at(i, j))
+        for j, pixel in enumerate(row.split(1, 3)):
+            pixel.copy_(pick(parameters_at(i, j)))
     return x
 
 
@@ -42,41 +43,92 @@ def as_matrix(layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
     return layer.weight[:, :, 0, 0].T, layer.bias
 
 
-class RowCache:
-    """The input of one causal layer while a row is drawn: the rows above, and the row so far.
+def fits_numpy(z: Tensor) -> bool:
+    """Whether to compute a pixel in NumPy: with one image on the CPU, a call costs a fourth of torch's."""
+    return len(z) == 1 and z.device.type == "cpu"
 
-    The row lies in memory column after column, each with its `channels` together, behind `reach` columns of
-    zeros: what a kernel of one row sees from column j, `window(j)`, is then a view, and a convolution one
-    matrix product. One column more than the row has serves as scratch.
+
+def tanh_(x: Tensor) -> Tensor:
+    """tanh in place, on the CPU by NumPy's, which is several times as fast as torch's."""
+    if x.device.type != "cpu":
+        return x.tanh_()
+    np.tanh(x.numpy(), out=x.numpy())
+    return x
+
+
+class LayerRows:
+    """The inputs of `L` causal layers that are alike, while a row is drawn: rows above, and the row so far.
+
+    A kernel has two parts: `above [L, O, C, rows, columns]`, with `bias [L, O]`, of the rows above the pixel,
+    whose product is taken for all layers and the whole row at once, and `left [L, O', C, columns]`, of the
+    pixel's own row up to its own column or, with `lag` 1, up to the one before.
+
+    The row lies in memory column after column, each with its channels together, behind as many columns of
+    zeros as a kernel reaches back: what it sees from a column is then a view, and a convolution one product.
     """
 
-    def __init__(self, like: Tensor, num: int, channels: int, width: int, reach: int, rows: int) -> None:
-        self.channels = channels
-        self.reach = reach
-        self.row = like.new_zeros(num, (reach + width + 1) * channels)
-        self.above = like.new_zeros(num, channels, rows, width)
-        """The `rows` rows above the current one, oldest first."""
+    def __init__(self, z: Tensor, width: int, above: Tensor, bias: Tensor, left: Tensor, lag: int) -> None:
+        layers, outputs, channels, self._taps = left.shape
+        num, rows, reach = len(z), above.shape[3], above.shape[4] // 2
+        self._above, self._bias = above.permute(0, 3, 4, 2, 1).flatten(1, 3), bias[:, None]
+        self._rows = z.new_zeros(layers, num, rows, reach + width + reach, channels)
+        self._finished = self._rows[:, :, -1, reach : reach + width]
+        self._windows = self._rows.unfold(3, above.shape[4], 1).permute(0, 1, 3, 2, 5, 4)
+        self._channels, self._lag = channels, lag
+        self._start = (self._taps - 1 + lag) * channels
+        row = z.new_zeros(layers, num, self._start + width * channels)
+        self.row = row[:, :, self._start :].unflatten(2, (width, channels))
+        """The row so far, `[L, N, W, C]`."""
+        self.given = z.new_zeros(layers, num, width, outputs)
+        """What each pixel gets from elsewhere, `[L, N, W, O']`; its steps add what it gets from its row."""
+        kernels = left.permute(0, 3, 2, 1).flatten(1, 2)
+        self._operands: Any = (self.given, row, kernels)
+        if fits_numpy(z):
+            self._operands = (self.given[:, 0].numpy(), row[:, 0].numpy(), kernels.contiguous().numpy())
 
-    def window(self, j: int, columns: int, after: int = 0) -> Tensor:
-        """The last `columns` columns up to and with j, and `after` numbers behind them, as a view."""
-        stop = (self.reach + j + 1) * self.channels
-        return self.row[:, stop - columns * self.channels : stop + after]
+    def push(self, row: Tensor) -> None:
+        """A finished row `[L, N, W, C]` becomes the last of the rows above."""
+        self._rows[:, :, :-1] = self._rows[:, :, 1:].clone()
+        self._finished.copy_(row)
 
-    def column(self, j: int, channels: int) -> Tensor:
-        """The first `channels` numbers of column j, to write to."""
-        start = (self.reach + j) * self.channels
-        return self.row[:, start : start + channels]
+    def from_above(self) -> Tensor:
+        """What each pixel of the row gets from the rows above, and the bias, `[L, N, W, O]`."""
+        num, width = self._windows.shape[1:3]
+        patches = self._windows.flatten(3).flatten(1, 2)
+        return torch.baddbmm(self._bias, patches, self._above).unflatten(1, (num, width))
 
-    def push_row(self, row: Tensor) -> None:
-        """A finished row `[N, C, W]` becomes the last of the rows above."""
-        self.above = torch.cat([self.above[:, :, 1:], row.unsqueeze(2)], 2)
+    def products(self, j: int) -> list[tuple[Any, Any, Any]]:
+        """Each layer's given, inputs and kernel at column j: its result there is given + inputs kernel.
 
-    def fill_last(self, row: Tensor) -> None:
-        """Write the last channels of every column: `row [N, C', W]`, what does not wait for the drawing."""
-        if row.shape[1]:
-            columns = self.row.unflatten(1, (-1, self.channels))[:, self.reach : -1]
-            columns[..., -row.shape[1] :] = row.transpose(1, 2)
+        They lie where they do for the whole image; with one image on the CPU, as arrays without its axis.
+        """
+        stop = self._start + (j + 1 - self._lag) * self._channels
+        start = stop - self._taps * self._channels
+        return [
+            (given[..., j, :], row[..., start:stop], kernel)
+            for given, row, kernel in zip(*self._operands, strict=True)
+        ]
 
-    def finished_row(self) -> Tensor:
-        """The row as drawn, `[N, C, W]`."""
-        return self.row.unflatten(1, (-1, self.channels))[:, self.reach : -1].transpose(1, 2)
+    def inputs(self, j: int, channels: int) -> list[Any]:
+        """The first `channels` inputs of each layer at column j, to write to."""
+        start = self._start + j * self._channels
+        return [row[..., start : start + channels] for row in self._operands[1]]
+
+
+def steps(groups: list[LayerRows], channels: int, output: Tensor) -> list[list[tuple[Any, ...]]]:
+    """For each column, of each layer after the other: given, inputs, kernel, and where its maps go.
+
+    That is the next layer's inputs, and for the last layer `output [N, P]`.
+    """
+    last = output[0].numpy() if fits_numpy(output) else output
+    return [
+        [
+            (*product, after)
+            for product, after in zip(
+                [product for group in groups for product in group.products(j)],
+                [place for group in groups for place in group.inputs(j, channels)][1:] + [last],
+                strict=True,
+            )
+        ]
+        for j in range(groups[0].row.shape[2])
+    ]
