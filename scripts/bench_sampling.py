@@ -49,16 +49,17 @@ def draw(generator: torch.Generator, logits: Tensor) -> Tensor:
     return torch.bernoulli(torch.sigmoid(logits), generator=generator)
 
 
-def seconds(work: Callable[[], Any], device: torch.device) -> float:
-    """Median over repeats, after one that is not counted."""
-    taken = []
+def seconds(works: list[Callable[[], Any]], device: torch.device) -> list[float]:
+    """Each one's median over repeats, in turn, after one that is not counted."""
+    taken: list[list[float]] = [[] for _ in works]
     for _ in range(REPEATS + 1):
-        started = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken[1:])
+        for work, times in zip(works, taken, strict=True):
+            started = time.perf_counter()
+            work()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - started)
+    return [statistics.median(times[1:]) for times in taken]
 
 
 @torch.no_grad()
@@ -79,8 +80,7 @@ def main() -> None:
             z = torch.randn(num, latent_dim, device=device)
             x = torch.rand(num, *SHAPE, device=device).round()
             pick = partial(draw, torch.Generator(device).manual_seed(0))
-            one_pass = seconds(partial(decoder, z, x), device)
-            sampling = seconds(partial(decoder.generate, z, pick), device)
+            one_pass, sampling = seconds([partial(decoder, z, x), partial(decoder.generate, z, pick)], device)
             same = "-"
             if num == 1:
                 images = [

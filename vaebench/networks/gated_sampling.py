@@ -2,88 +2,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vaebench.networks.raster import LayerRows, as_matrix, fits_numpy, steps, tanh_
+from vaebench.networks.raster import LayerRows, as_matrix, fits_numpy, operand, steps, tanh_
 
 if TYPE_CHECKING:
     from vaebench.networks.gated_pixelcnn import GatedLayer, GatedPixelCNNDecoder
 
 
-class _Weights(NamedTuple):
-    """A layer's weights as its step takes them, or those of `L` layers, stacked.
+class _LayerGroup:
+    """`L` successive layers of C maps that are alike, at the codes `z [N, D]`: memory, and joined weights.
 
-    With sigmoid(b) = (1 + tanh(b / 2)) / 2 one tanh serves both halves of a gate: the 1/2 within is put into
-    the weights before it, the 1/2 outside into those behind.
+    What enters a layer at a pixel makes 3C numbers: a and b of its gate, and what passes by the gate. With
+    sigmoid(b) = (1 + tanh(b / 2)) / 2 one tanh serves both halves of the gate: the 1/2 within is put into the
+    weights before it, the 1/2 outside into those behind. These are `mixes [L, 3C, C]`, from tanh(a),
+    tanh(a) tanh(b / 2) and what passed by.
     """
 
-    above: Tensor
-    """`[2C, C_in, rows, columns]`."""
-    v_bias: Tensor
-    v_code: Tensor
-    """Of z, `[N or 1, 1, 2C]`."""
-    downward: Tensor
-    h_bias: Tensor
-    """With what z adds, `[N or 1, 1, 2C]`."""
-    left: Tensor
-    """`[3C, C_in, columns]`: to a and b of the gate, and to what passes by it."""
-    left_bias: Tensor
-    """The part of `h_bias` that belongs to `left`, `[2C]`."""
-    passing_bias: Tensor
-    mix: Tensor
-    """`[3C, C]`, from tanh(a), tanh(a) tanh(b / 2) and what passes by."""
-
-
-def _weights(layer: GatedLayer, z: Tensor) -> _Weights:
-    halves, channels = _halves(layer.output.weight), layer.output.out_channels
-    assert layer.vertical.bias is not None
-    assert layer.horizontal.bias is not None
-    v_code, h_code = (code.flatten(1)[:, None] for code in layer.gate_biases(z))
-    downward, bias = as_matrix(layer.downward)
-    mix, passing_bias = as_matrix(layer.output)
-    left = layer.horizontal.weight[:, :, 0]
-    passing = torch.zeros_like(left[:channels])
-    if layer.residual is not None:
-        residual, residual_bias = as_matrix(layer.residual)
-        passing[..., -1] = residual.T
-        passing_bias = passing_bias + residual_bias
-    return _Weights(
-        above=layer.vertical.weight,
-        v_bias=layer.vertical.bias,
-        v_code=v_code,
-        downward=downward * halves,
-        h_bias=(bias + layer.horizontal.bias + h_code) * halves,
-        left=torch.cat([left * halves[:, None, None], passing]),
-        left_bias=layer.horizontal.bias * halves,
-        passing_bias=passing_bias,
-        mix=torch.cat([mix / 2, mix / 2, torch.eye(channels).to(mix)]),
-    )
-
-
-def _halves(weight: Tensor) -> Tensor:
-    return torch.cat([weight.new_ones(len(weight)), weight.new_full((len(weight),), 0.5)])
-
-
-class _LayerGroup:
-    """`L` successive layers of C maps that are alike, at the codes `z [N, D]`."""
-
     def __init__(self, layers: list[GatedLayer], z: Tensor, codes: list[Tensor]) -> None:
-        self.is_first = layers[0].is_first
+        channels, self.is_first = layers[0].output.out_channels, layers[0].is_first
         self.codes = torch.stack(codes).permute(0, 3, 1, 4, 2)
         """What is concatenated to the inputs, `[L, H, N, W, maps]`."""
-        stacked = zip(*(_weights(layer, z) for layer in layers), strict=True)
-        self.weights = weights = _Weights(*map(torch.stack, stacked))
-        self.rows = LayerRows(
-            z, codes[0].shape[3], weights.above, weights.v_bias, weights.left, int(self.is_first)
+        above, v_bias = _stacked(layer.vertical for layer in layers)
+        left, left_bias = _stacked(layer.horizontal for layer in layers)
+        downward, h_bias = _stacked(layer.downward for layer in layers)
+        mix, passing_bias = _stacked(layer.output for layer in layers)
+        passing = torch.zeros_like(left[:, :channels])
+        if not self.is_first:
+            residual, residual_bias = _stacked(cast("nn.Conv2d", layer.residual) for layer in layers)
+            passing[..., -1:] = residual
+            passing_bias = passing_bias + residual_bias
+        v_code, h_code = (
+            torch.stack(each).squeeze(-1).transpose(2, 3)
+            for each in zip(*(layer.gate_biases(z) for layer in layers), strict=True)
         )
-        channels = weights.mix.shape[-1]
-        self.rows.given[..., 2 * channels :] = weights.passing_bias[:, None, None]
+        self.v_code, self.halves = v_code, z.new_tensor([1.0, 0.5]).repeat_interleave(channels)
+        self.left_bias = left_bias * self.halves
+        self.h_bias = ((h_bias + left_bias)[:, None, None] + h_code) * self.halves
+        self.downward = downward[:, None, :, :, 0, 0].transpose(2, 3) * self.halves
+        mix = mix[..., 0, 0].transpose(1, 2) / 2
+        self.mixes = torch.cat([mix, mix, torch.eye(channels).to(mix).expand_as(mix)], 1)
+        left = torch.cat([left * self.halves[:, None, None, None], passing], 1).squeeze(3)
+        self.rows = LayerRows(z, codes[0].shape[3], above, v_bias, left, lag=int(self.is_first))
+        self.rows.given[..., 2 * channels :] = passing_bias[:, None, None]
         self.signal = self.rows.given[..., : 2 * channels]
-        self.halves = _halves(layers[0].output.weight)
 
     def push(self, row: Tensor, i: int) -> None:
         """Row i of the vertical inputs, `[L, N, W, C]`, is finished."""
@@ -91,17 +58,24 @@ class _LayerGroup:
 
     def begin_row(self, i: int) -> Tensor:
         """Prepare row i from those above it; what the vertical gates make of them, `[L, N, W, C]`."""
-        weights, codes = self.weights, self.codes[:, i]
         shifted = self.rows.from_above()
         if i == 0:  # there is nothing above, not even the bias
             shifted.zero_()
-        torch.add(shifted @ weights.downward[:, None], weights.h_bias, out=self.signal)
+        torch.add(shifted @ self.downward, self.h_bias, out=self.signal)
         if self.is_first:  # nor is there to the left of its first column
-            self.signal[:, :, 0] -= weights.left_bias[:, None]
+            self.signal[:, :, 0] -= self.left_bias[:, None]
+        codes = self.codes[:, i]
         if codes.shape[-1]:
             self.rows.row[..., -codes.shape[-1] :] = codes
-        a, b = tanh_((shifted + weights.v_code) * self.halves).chunk(2, -1)
+        a, b = tanh_((shifted + self.v_code) * self.halves).chunk(2, -1)
         return torch.addcmul(a, a, b) / 2
+
+
+def _stacked(layers: Iterable[nn.Conv2d]) -> tuple[Tensor, Tensor]:
+    """Weights `[L, O, C, kH, kW]` and biases `[L, O]`."""
+    pairs = [(layer.weight, cast("Tensor", layer.bias)) for layer in layers]
+    weights, biases = zip(*pairs, strict=True)
+    return torch.stack(weights), torch.stack(biases)
 
 
 class GatedSampler:
@@ -111,8 +85,8 @@ class GatedSampler:
         self.x = x
         layers = [cast("GatedLayer", layer) for layer in decoder.layers]
         *codes, last_code = decoder.maps_of(z)
-        # Where shifts accumulate, no layer's row waits for another's: all behind the first, whose input
-        # differs, are one group.
+        # Where shifts accumulate, no vertical row waits for another layer's: all layers behind the first,
+        # whose input differs, are one group.
         self.accumulates = layers[0].shift == "accumulate"
         starts = [0, *range(1, len(layers), len(layers) if self.accumulates else 1)]
         self.groups = [
@@ -121,7 +95,7 @@ class GatedSampler:
         ]
         self.in_numpy = fits_numpy(z)
         channels = layers[0].output.out_channels
-        mixes = [mix for group in self.groups for mix in group.weights.mix]
+        mixes = [mix for group in self.groups for mix in group.mixes]
         # The last layer and the output, without a gate between, are one product.
         weight, bias = as_matrix(decoder.output)
         mixes[-1] = mixes[-1] @ weight[:channels]
@@ -129,8 +103,9 @@ class GatedSampler:
         self.code_output = (last_code.permute(2, 3, 0, 1) @ weight[channels:] + bias)[..., None, None]
         self.output = z.new_zeros(len(z), len(bias), 1, 1)
         self.steps = steps([group.rows for group in self.groups], channels, self.output[..., 0, 0])
-        signal = z.new_zeros(len(z), 3 * channels)
-        self.signal: Any = signal[0].numpy() if self.in_numpy else signal
+        signal = operand(z.new_zeros(len(z), 3 * channels))
+        a, b = signal[..., :channels], signal[..., channels : 2 * channels]
+        self.scratch = (signal, signal[..., : 2 * channels], a, b)
         self.entry = self.groups[0].rows.row[0, :, :, : x.shape[1]].unbind(1)
 
     def begin_row(self, i: int) -> None:
@@ -152,8 +127,7 @@ class GatedSampler:
         """The likelihood's parameters of pixel (i, j), `[N, P, 1, 1]`."""
         if j > 0:
             self.entry[j - 1].copy_(self.pixels[j - 1])
-        signal, channels = self.signal, self.signal.shape[-1] // 3
-        gate, a, b = signal[..., : 2 * channels], signal[..., :channels], signal[..., channels : 2 * channels]
+        signal, gate, a, b = self.scratch
         if self.in_numpy:
             for (given, inputs, kernel, after), mix in zip(self.steps[j], self.mixes, strict=True):
                 inputs.dot(kernel, signal)

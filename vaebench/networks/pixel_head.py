@@ -11,7 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaebench.networks.layers import image_shape
-from vaebench.networks.raster import LayerRows, Pick, as_matrix, draw_in_raster_order, fits_numpy, steps
+from vaebench.networks.raster import (
+    LayerRows,
+    Pick,
+    as_matrix,
+    draw_in_raster_order,
+    fits_numpy,
+    operand,
+    steps,
+)
 from vaebench.ranges import Count
 
 Factory = Callable[..., Any]
@@ -96,6 +104,7 @@ class _PixelHeadSampler:
     def __init__(self, decoder: PixelHeadDecoder, z: Tensor, x: Tensor) -> None:
         self.x = x
         self.maps = decoder.base(z, None).permute(2, 0, 3, 1)
+        """`[H, N, W, maps]`."""
         layers = [cast("MaskedConv2d", layer) for layer in decoder.layers]
         norms = [cast("nn.BatchNorm2d", norm) for norm in decoder.norms]
         # No layer's sum over the rows above waits for another's: all behind the first, whose input differs,
@@ -104,10 +113,18 @@ class _PixelHeadSampler:
         self.rows = [_layer_rows(layers[part], norms[part], z, x.shape[3]) for part in parts]
         self.drawn = self.rows[0].row[0, :, :, -x.shape[1] :]
         self.columns = self.drawn.unbind(1)
-        self.weight, self.bias = as_matrix(decoder.output)
-        self.hidden = z.new_zeros(len(z), len(self.weight))
-        self.steps = steps(self.rows, len(self.weight), self.hidden)
-        self.zeros = self.hidden.new_zeros(len(self.weight)).numpy() if fits_numpy(z) else None
+        weight, bias = as_matrix(decoder.output)
+        self.bias = bias[:, None, None]
+        self.output = z.new_zeros(len(z), len(bias), 1, 1)
+        hidden, output = z.new_zeros(len(z), len(weight)), self.output[..., 0, 0]
+        self.steps = steps(self.rows, len(weight), hidden)
+        self.in_numpy = fits_numpy(z)
+        self.last: Any = (
+            operand(hidden),
+            weight.detach().numpy() if self.in_numpy else weight,
+            operand(output),
+        )
+        self.zeros = operand(torch.zeros_like(hidden))
 
     def begin_row(self, i: int) -> None:
         """What every pixel of row i gets from the rows above it, in every layer."""
@@ -124,15 +141,18 @@ class _PixelHeadSampler:
         """The likelihood's parameters of pixel (i, j), `[N, P, 1, 1]`."""
         if j > 0:
             self.columns[j - 1].copy_(self.pixels[j - 1])
-        for given, inputs, kernel, after in self.steps[j]:
-            if self.zeros is None:
-                torch.addmm(given, inputs, kernel, out=after)
-                after.relu_()
-            else:
+        hidden, weight, output = self.last
+        if self.in_numpy:
+            for given, inputs, kernel, after in self.steps[j]:
                 inputs.dot(kernel, after)
                 np.add(after, given, after)
                 np.maximum(after, self.zeros, out=after)
-        return torch.addmm(self.bias, self.hidden, self.weight).unflatten(1, (-1, 1, 1))
+            hidden.dot(weight, output)
+        else:
+            for given, inputs, kernel, after in self.steps[j]:
+                torch.addmm(given, inputs, kernel, out=after).relu_()
+            torch.mm(hidden, weight, out=output)
+        return self.output + self.bias
 
 
 def _layer_rows(layers: list[MaskedConv2d], norms: list[nn.BatchNorm2d], z: Tensor, width: int) -> LayerRows:

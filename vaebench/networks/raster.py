@@ -44,8 +44,13 @@ def as_matrix(layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
 
 
 def fits_numpy(z: Tensor) -> bool:
-    """Whether to compute a pixel in NumPy: with one image on the CPU, a call costs a fourth of torch's."""
+    """Whether to compute pixels in NumPy: for one image on the CPU calls are the cost, a third of torch's."""
     return len(z) == 1 and z.device.type == "cpu"
+
+
+def operand(memory: Tensor) -> Any:
+    """Memory `[N, ...]` as a pixel's products take it: in NumPy an array on it, without the image's axis."""
+    return memory[0].numpy() if fits_numpy(memory) else memory
 
 
 def tanh_(x: Tensor) -> Tensor:
@@ -81,10 +86,9 @@ class LayerRows:
         """The row so far, `[L, N, W, C]`."""
         self.given = z.new_zeros(layers, num, width, outputs)
         """What each pixel gets from elsewhere, `[L, N, W, O']`; its steps add what it gets from its row."""
-        kernels = left.permute(0, 3, 2, 1).flatten(1, 2)
-        self._operands: Any = (self.given, row, kernels)
-        if fits_numpy(z):
-            self._operands = (self.given[:, 0].numpy(), row[:, 0].numpy(), kernels.contiguous().numpy())
+        kernels: Any = left.permute(0, 3, 2, 1).flatten(1, 2).contiguous()
+        self._kernels = kernels.numpy() if fits_numpy(z) else kernels
+        self._givens, self._inputs = [operand(m) for m in self.given], [operand(m) for m in row]
 
     def push(self, row: Tensor) -> None:
         """A finished row `[L, N, W, C]` becomes the last of the rows above."""
@@ -98,21 +102,21 @@ class LayerRows:
         return torch.baddbmm(self._bias, patches, self._above).unflatten(1, (num, width))
 
     def products(self, j: int) -> list[tuple[Any, Any, Any]]:
-        """Each layer's given, inputs and kernel at column j: its result there is given + inputs kernel.
+        """Each layer's given, inputs and kernel at column j, of which it makes given + inputs kernel.
 
-        They lie where they do for the whole image; with one image on the CPU, as arrays without its axis.
+        They lie where they do for the whole image.
         """
         stop = self._start + (j + 1 - self._lag) * self._channels
         start = stop - self._taps * self._channels
         return [
             (given[..., j, :], row[..., start:stop], kernel)
-            for given, row, kernel in zip(*self._operands, strict=True)
+            for given, row, kernel in zip(self._givens, self._inputs, self._kernels, strict=True)
         ]
 
     def inputs(self, j: int, channels: int) -> list[Any]:
         """The first `channels` inputs of each layer at column j, to write to."""
         start = self._start + j * self._channels
-        return [row[..., start : start + channels] for row in self._operands[1]]
+        return [row[..., start : start + channels] for row in self._inputs]
 
 
 def steps(groups: list[LayerRows], channels: int, output: Tensor) -> list[list[tuple[Any, ...]]]:
@@ -120,13 +124,12 @@ def steps(groups: list[LayerRows], channels: int, output: Tensor) -> list[list[t
 
     That is the next layer's inputs, and for the last layer `output [N, P]`.
     """
-    last = output[0].numpy() if fits_numpy(output) else output
     return [
         [
             (*product, after)
             for product, after in zip(
                 [product for group in groups for product in group.products(j)],
-                [place for group in groups for place in group.inputs(j, channels)][1:] + [last],
+                [place for group in groups for place in group.inputs(j, channels)][1:] + [operand(output)],
                 strict=True,
             )
         ]
