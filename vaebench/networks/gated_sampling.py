@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vaebench.networks.raster import LayerRows, as_matrix, fits_numpy, operand, steps, tanh_
+from vaebench.networks.layer_rows import LayerRows, fits_numpy, operand, steps, tanh_
+from vaebench.networks.raster import as_matrix
 
 if TYPE_CHECKING:
     from vaebench.networks.gated_pixelcnn import GatedLayer, GatedPixelCNNDecoder

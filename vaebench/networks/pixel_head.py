@@ -10,16 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaebench.networks.layer_rows import LayerRows, fits_numpy, operand, steps
 from vaebench.networks.layers import image_shape
-from vaebench.networks.raster import (
-    LayerRows,
-    Pick,
-    as_matrix,
-    draw_in_raster_order,
-    fits_numpy,
-    operand,
-    steps,
-)
+from vaebench.networks.raster import Pick, as_matrix, draw_in_raster_order
 from vaebench.ranges import Count
 
 Factory = Callable[..., Any]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -43,95 +42,35 @@ def as_matrix(layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
     return layer.weight[:, :, 0, 0].T, layer.bias
 
 
-def fits_numpy(z: Tensor) -> bool:
-    """Whether to compute pixels in NumPy: for one image on the CPU calls are the cost, a third of torch's."""
-    return len(z) == 1 and z.device.type == "cpu"
+class RowCache:
+    """The input of one causal layer while a row is drawn: the rows above, and the row so far.
 
-
-def operand(memory: Tensor) -> Any:
-    """Memory `[N, ...]` as a pixel's products take it: in NumPy an array on it, without the image's axis."""
-    return memory[0].numpy() if fits_numpy(memory) else memory
-
-
-def tanh_(x: Tensor) -> Tensor:
-    """tanh in place, on the CPU by NumPy's, which is several times as fast as torch's."""
-    if x.device.type != "cpu":
-        return x.tanh_()
-    np.tanh(x.numpy(), out=x.numpy())
-    return x
-
-
-class LayerRows:
-    """The inputs of `L` causal layers that are alike, while a row is drawn: rows above, and the row so far.
-
-    A kernel has two parts: `above [L, O, C, rows, columns]`, with `bias [L, O]`, of the rows above the pixel,
-    whose product is taken for all layers and the whole row at once, and `left [L, O', C, columns]`, of the
-    pixel's own row up to its own column or, with `lag` 1, up to the one before.
-
-    The row lies in memory column after column, each with its channels together, behind as many columns of
-    zeros as a kernel reaches back: what it sees from a column is then a view, and a convolution one product.
+    The row lies in memory column after column, each with its `channels` together, behind `reach` columns of
+    zeros: what a kernel of one row sees from column j, `window(j)`, is then a view, and a convolution one
+    matrix product.
     """
 
-    def __init__(self, z: Tensor, width: int, above: Tensor, bias: Tensor, left: Tensor, lag: int) -> None:
-        layers, outputs, channels, self._taps = left.shape
-        num, rows, reach = len(z), above.shape[3], above.shape[4] // 2
-        self._above, self._bias = above.permute(0, 3, 4, 2, 1).flatten(1, 3), bias[:, None]
-        self._rows = z.new_zeros(layers, num, rows, reach + width + reach, channels)
-        self._finished = self._rows[:, :, -1, reach : reach + width]
-        self._windows = self._rows.unfold(3, above.shape[4], 1).permute(0, 1, 3, 2, 5, 4)
-        self._channels, self._lag = channels, lag
-        self._start = (self._taps - 1 + lag) * channels
-        row = z.new_zeros(layers, num, self._start + width * channels)
-        self.row = row[:, :, self._start :].unflatten(2, (width, channels))
-        """The row so far, `[L, N, W, C]`."""
-        self.given = z.new_zeros(layers, num, width, outputs)
-        """What each pixel gets from elsewhere, `[L, N, W, O']`; its steps add what it gets from its row."""
-        kernels: Any = left.permute(0, 3, 2, 1).flatten(1, 2).contiguous()
-        self._kernels = kernels.numpy() if fits_numpy(z) else kernels
-        self._givens, self._inputs = [operand(m) for m in self.given], [operand(m) for m in row]
+    def __init__(self, like: Tensor, num: int, channels: int, width: int, reach: int, rows: int) -> None:
+        self.channels = channels
+        self.reach = reach
+        self.row = like.new_zeros(num, (reach + width) * channels)
+        self.above = like.new_zeros(num, channels, rows, width)
+        """The `rows` rows above the current one, oldest first."""
 
-    def push(self, row: Tensor) -> None:
-        """A finished row `[L, N, W, C]` becomes the last of the rows above."""
-        self._rows[:, :, :-1] = self._rows[:, :, 1:].clone()
-        self._finished.copy_(row)
+    def window(self, j: int, columns: int) -> Tensor:
+        """The last `columns` columns up to and with j, as a view."""
+        stop = (self.reach + j + 1) * self.channels
+        return self.row[:, stop - columns * self.channels : stop]
 
-    def from_above(self) -> Tensor:
-        """What each pixel of the row gets from the rows above, and the bias, `[L, N, W, O]`."""
-        num, width = self._windows.shape[1:3]
-        patches = self._windows.flatten(3).flatten(1, 2)
-        return torch.baddbmm(self._bias, patches, self._above).unflatten(1, (num, width))
+    def column(self, j: int, channels: int) -> Tensor:
+        """The first `channels` numbers of column j, to write to."""
+        start = (self.reach + j) * self.channels
+        return self.row[:, start : start + channels]
 
-    def products(self, j: int) -> list[tuple[Any, Any, Any]]:
-        """Each layer's given, inputs and kernel at column j, of which it makes given + inputs kernel.
+    def push_row(self, row: Tensor) -> None:
+        """A finished row `[N, C, W]` becomes the last of the rows above."""
+        self.above = torch.cat([self.above[:, :, 1:], row.unsqueeze(2)], 2)
 
-        They lie where they do for the whole image.
-        """
-        stop = self._start + (j + 1 - self._lag) * self._channels
-        start = stop - self._taps * self._channels
-        return [
-            (given[..., j, :], row[..., start:stop], kernel)
-            for given, row, kernel in zip(self._givens, self._inputs, self._kernels, strict=True)
-        ]
-
-    def inputs(self, j: int, channels: int) -> list[Any]:
-        """The first `channels` inputs of each layer at column j, to write to."""
-        start = self._start + j * self._channels
-        return [row[..., start : start + channels] for row in self._inputs]
-
-
-def steps(groups: list[LayerRows], channels: int, output: Tensor) -> list[list[tuple[Any, ...]]]:
-    """For each column, of each layer after the other: given, inputs, kernel, and where its maps go.
-
-    That is the next layer's inputs, and for the last layer `output [N, P]`.
-    """
-    return [
-        [
-            (*product, after)
-            for product, after in zip(
-                [product for group in groups for product in group.products(j)],
-                [place for group in groups for place in group.inputs(j, channels)][1:] + [operand(output)],
-                strict=True,
-            )
-        ]
-        for j in range(groups[0].row.shape[2])
-    ]
+    def finished_row(self) -> Tensor:
+        """The row as drawn, `[N, C, W]`."""
+        return self.row.unflatten(1, (-1, self.channels))[:, self.reach :].transpose(1, 2)
