@@ -51,7 +51,7 @@ def compositions(lines: Iterable[Words]) -> dict[Words, Leaves]:
         except OSError:  # a read-only home; it will take as long the next time
             pass
     found = {line: known[json.dumps(line)] for line in lines}
-    return {line: leaves for line, config in found.items() if config is not None}
+    return {line: config for line, config in found.items() if config is not None}
 
 
 def leaves_of(config: Mapping[str, Any]) -> Leaves:
