@@ -1,4 +1,4 @@
-"""`python -m vaebench.report outputs --out report/`: tables, verdicts, figures and one page from what has run."""
+"""`python -m vaebench.report outputs --out report/`: tables, verdicts, figures and a page."""
 
 from __future__ import annotations
 
@@ -36,18 +36,25 @@ def in_markdown(report: Report) -> str:
     """Every paper's words and tables, then what could not be used."""
     parts = ["# What reproduces, and how sure we are\n", summary(list(report.targets.values()))]
     for paper, content in report.papers.items():
-        parts += [f"## {content.title}\n", f"{content.authors}\n", f"{words(report, paper)}\n"]
+        parts += [f"## {content.title}\n", f"{content.authors}\n", *_bulleted(words(report, paper))]
         parts += [markdown(target) for target in report.targets.values() if target.name.paper == paper]
     if report.problems:
         parts += ["## Could not be used\n", "\n".join(f"- {problem}" for problem in report.problems)]
     return "\n".join(parts) + "\n"
 
 
+def _bulleted(lines: list[str]) -> list[str]:
+    first, *rest = lines
+    return [f"{first}\n", "".join(f"- {line}\n" for line in rest)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(": ")[2])
     parser.add_argument("outputs", nargs="?", default=Path("outputs"), type=Path)
     parser.add_argument("--out", default=Path("report"), type=Path)
-    parser.add_argument("--targets", nargs="*", default=["all"], help="whose rows must be there, for the exit status")
+    parser.add_argument(
+        "--targets", nargs="*", default=["all"], help="whose rows must be there, for the exit status"
+    )
     options = parser.parse_args()
     try:
         papers = load_papers()

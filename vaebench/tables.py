@@ -1,4 +1,4 @@
-"""`python -m vaebench.tables scvae-table1`: run what a table needs and has not, then show ours beside theirs."""
+"""`python -m vaebench.tables scvae-table1`: run what a table lacks, then show ours beside theirs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Sweep:
 
 
 def sweeps(rows: Iterable[Row], tier: Tier) -> list[Sweep]:
-    """As few sweeps as start each row once: rows with the same overrides, or that differ in one key's value."""
+    """As few as start each row once: rows with the same overrides, or that differ in one key's value."""
     experiments: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         together = experiments.setdefault(row.changes(tier), [])
@@ -87,10 +87,14 @@ def main() -> None:
     parser.add_argument("--outputs", type=Path, default=Path("outputs"))
     parser.add_argument("--dry-run", action="store_true", help="print the commands")
     parser.add_argument("--list", action="store_true", help="every target with its cost at each tier")
+    parser.add_argument("--make", action="store_true", help="the content of tables.mk")
     parser.add_argument("--overrides", nargs="*", default=[], help="for every run, as runtime.threads=1")
     options = parser.parse_args()
     try:
         papers = load_papers()
+        if options.make:
+            print(rules(papers))
+            return
         if options.list or not options.targets:
             print(listing(papers))
             return
@@ -112,7 +116,9 @@ def run(papers: Mapping[str, Paper], names: list[Name], options: argparse.Namesp
         words = command(sweep, options.tier, seeds, options.jobs, extra)
         print(shlex.join(["vaebench", *words]), flush=True)
         if not options.dry_run:
-            failed |= subprocess.run([sys.executable, "-m", "vaebench.train", *words], check=False).returncode != 0
+            failed |= (
+                subprocess.run([sys.executable, "-m", "vaebench.train", *words], check=False).returncode != 0
+            )
     if options.dry_run:
         return 0
     report = make_report(papers, list(find_runs(options.outputs)))
@@ -130,6 +136,20 @@ def listing(papers: Mapping[str, Paper]) -> str:
         for name, target in content.targets.items():
             costs = " | ".join(target.cost[tier] for tier in TIERS)
             lines.append(f"| `{paper}-{name}` | {target.title} | {costs} |")
+    return "\n".join(lines)
+
+
+def rules(papers: Mapping[str, Paper]) -> str:
+    """What tables.mk says: a line for `make help` of every target, whose recipe is in the Makefile."""
+    lines = [
+        "# Every table and figure of the papers; made by `python -m vaebench.tables --make > tables.mk`.",
+        "TABLES := all",
+    ]
+    lines.append("all: ## every table and figure below, with TIER=full|reduced|smoke SEEDS=0,1,2 JOBS=1")
+    for paper, content in papers.items():
+        lines.append(f"TABLES += {' '.join([paper, *(f'{paper}-{target}' for target in content.targets)])}")
+        lines.append(f"{paper}: ## {content.authors}")
+        lines += [f"{paper}-{name}: ## {target.title}" for name, target in content.targets.items()]
     return "\n".join(lines)
 
 

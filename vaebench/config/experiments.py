@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,8 @@ def compositions(lines: Iterable[Words]) -> dict[Words, Leaves]:
         GlobalHydra.instance().clear()
         with initialize_config_dir(conf_dir(), version_base="1.3"):
             known |= {json.dumps(line): _composed(line) for line in missing}
-        try:
+        with suppress(OSError):  # a read-only home; it will take as long the next time
             write_json(file, known)
-        except OSError:  # a read-only home; it will take as long the next time
-            pass
     found = {line: known[json.dumps(line)] for line in lines}
     return {line: config for line, config in found.items() if config is not None}
 

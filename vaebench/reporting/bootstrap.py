@@ -29,9 +29,9 @@ def draws(samples: Mapping[int, Sample], seeds: Sequence[int], name: str) -> np.
     """`[DRAWS]` means over `seeds` of what another choice of seeds and test points would have given.
 
     Seeds are drawn with replacement, deviations from their mean scaled by sqrt(S / (S - 1)), without which
-    the variance of the mean of S would be too small. Test points have Poisson(1) weights. Every call has the same draws of
-    seeds and of points, so that differences are paired; where points are not on file, normal noise of the
-    standard error stands for them, of its own for each `name` and seed.
+    the variance of the mean of S would be too small. Test points have Poisson(1) weights. Every call has the
+    same draws of seeds and of points, so that differences are paired; where points are not on file, normal
+    noise of the standard error stands for them, of its own for each `name` and seed.
     """
     by_seed = np.stack([_points(samples[seed], f"{name}/{seed}") for seed in seeds])  # [S, DRAWS]
     weights = seed_weights(tuple(seeds))
@@ -51,7 +51,7 @@ def seed_weights(seeds: tuple[int, ...]) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def point_weights(num: int) -> np.ndarray:
-    """`[num, DRAWS]`: how often each of the first `num` test points is drawn, the same for any larger `num`."""
+    """`[num, DRAWS]`: how often each of `num` test points is drawn."""
     rng = np.random.default_rng(1)
     return rng.poisson(1.0, size=(num, DRAWS)).astype(np.float32)
 

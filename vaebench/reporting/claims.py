@@ -66,9 +66,7 @@ def _judged(claim: Claim, tier: Tier, rows: Mapping[str, RowRuns]) -> ClaimVerdi
     if len({found.variant for found in rows.values()}) > 1:
         notes.append("rows on different data")
         return verdict("inconclusive", None)
-    of_row = {
-        row: replicates(found.runs, seeds, statement.measure, row) for row, found in rows.items()
-    }
+    of_row = {row: replicates(found.runs, seeds, statement.measure, row) for row, found in rows.items()}
     if len(seeds) == 1:
         notes.append("one seed: how much seeds differ is not known")
         if all(np.ptp(values) == 0 for values in of_row.values()):

@@ -176,7 +176,8 @@ def load_runs(path: Path | str) -> pd.DataFrame:
     for run in find_runs(Path(path)):
         row: dict[str, Any] = {
             "run": str(run), "dataset": run.dataset, "model": run.model, "hash": run.hash, "seed": run.seed,
-            "version": run.version, "tier": run.tier, "state": run.state, "note": run.note, "path": str(run.path),
+            "version": run.version, "tier": run.tier, "state": run.state, "note": run.note,
+            "path": str(run.path),
         }  # fmt: skip
         row |= {f"training.{key}": value for key, value in run.results.get("training", {}).items()}
         row |= {key: value for key, value in run.settings.items() if key not in row}

@@ -55,7 +55,9 @@ class TargetReport:
     @property
     def missing(self) -> list[str]:
         """Rows of which nothing has run."""
-        return [row for row, found in self.runs.items() if not any(run.numbers for run in found.runs.values())]
+        return [
+            row for row, found in self.runs.items() if not any(run.numbers for run in found.runs.values())
+        ]
 
     def counts(self) -> tuple[Counter[str], Counter[str]]:
         """How many cells with a published number, and claims, have which verdict."""
@@ -85,7 +87,7 @@ def make_report(papers: Mapping[str, Paper], runs: Sequence[Run]) -> Report:
     }
     unreadable = [f"{run}: {run.note}" for run in runs if run.state == "unreadable"]
     missing = tuple(sorted(matches.missing_experiments))
-    return Report(papers, runs, targets, tuple([*unreadable, *dict.fromkeys(matches.problems)]), missing)
+    return Report(papers, runs, targets, (*unreadable, *dict.fromkeys(matches.problems)), missing)
 
 
 def compare(name: Name, paper: Paper, target: Target, matches: Matches) -> TargetReport:
@@ -162,7 +164,7 @@ def mean_and_error(found: RowRuns, measure: str) -> tuple[float, float | None]:
 def _direction(
     paper: str, target: Target, row: str, other: str, column: str, found: RowRuns, matches: Matches
 ) -> bool | None:
-    """Whether ours differs from the other row's in the published direction; None where that cannot be told."""
+    """Whether ours differs from the other row's in the published direction; None where it cannot be told."""
     measure = target.columns[column].measure
     theirs = target.published(row, column), target.published(other, column)
     reference = matches.of(paper, other, found.tier).with_measure(parts_of(measure))

@@ -49,7 +49,14 @@ def bars(report: TargetReport, figure: Figure) -> Canvas | None:
         found = [_number(report, row, measure) for row in rows]
         places = np.arange(len(rows)) + (i - (len(figure.measures) - 1) / 2) * width
         errors = [error or 0.0 for _, error in found]
-        axis.bar(places, [value for value, _ in found], width, yerr=errors, color=COLOURS[i], label=_label(report, measure))
+        axis.bar(
+            places,
+            [value for value, _ in found],
+            width,
+            yerr=errors,
+            color=COLOURS[i],
+            label=_label(report, measure),
+        )
     axis.set_xticks(range(len(rows)), [_wrapped(report.paper.rows[row].label) for row in rows], fontsize=8)
     axis.set(yscale="log" if figure.log else "linear")
     axis.legend(frameon=False, fontsize=8)
@@ -58,13 +65,15 @@ def bars(report: TargetReport, figure: Figure) -> Canvas | None:
 
 def lines(report: TargetReport, figure: Figure) -> Canvas | None:
     """A panel a measure, a line a series; errors over seeds."""
-    rows = {row for series in figure.series.values() for row in series.values()}
-    if not any(_has(report, row, measure) for row in rows for measure in figure.measures):
+    every = {row for series in figure.series.values() for row in series.values()}
+    if not any(_has(report, row, measure) for row in every for measure in figure.measures):
         return None
     canvas, axes = _canvas(4.6 * len(figure.measures), 3.4, len(figure.measures))
     for axis, measure in zip(axes, figure.measures, strict=True):
         for i, (label, rows) in enumerate(figure.series.items()):
-            there = {x: _number(report, row, measure) for x, row in rows.items() if _has(report, row, measure)}
+            there = {
+                x: _number(report, row, measure) for x, row in rows.items() if _has(report, row, measure)
+            }
             if there:
                 values, errors = zip(*there.values(), strict=True)
                 axis.errorbar(
@@ -94,7 +103,7 @@ def montage(report: TargetReport, figure: Figure) -> Canvas | None:
 
 
 def plane(report: TargetReport, figure: Figure) -> Canvas | None:
-    """Entropy power over Fisher information of every row, the isotropic curve, and the ways through training."""
+    """Entropy power over Fisher information of every row, the isotropic curve, the ways through training."""
     measures = ("posterior_fisher", "entropy_power")
     rows = [row for row in figure.rows if _has(report, row, *measures)]
     if not rows:
@@ -106,7 +115,9 @@ def plane(report: TargetReport, figure: Figure) -> Canvas | None:
         run = _first(report, row)
         units = float(run.settings.get("model.latent_dim", units))
         label = report.paper.rows[row].label
-        left.errorbar(x, y, y_error or 0.0, x_error or 0.0, fmt="o", color=COLOURS[i % len(COLOURS)], label=label)
+        left.errorbar(
+            x, y, y_error or 0.0, x_error or 0.0, fmt="o", color=COLOURS[i % len(COLOURS)], label=label
+        )
         path = _arrays(run, "fisher_shannon").get("trajectory", np.empty((0, 2)))
         if len(path) > 1:
             right.plot(*path.T, color=COLOURS[i % len(COLOURS)], linewidth=0.8)
@@ -122,7 +133,7 @@ def plane(report: TargetReport, figure: Figure) -> Canvas | None:
 
 
 def layers(report: TargetReport, figure: Figure) -> Canvas | None:
-    """KL and mutual information behind each layer, trained and random decoder, mean and error over all runs."""
+    """KL and mutual information behind each layer, trained and random; mean and error over all runs."""
     (row,) = figure.rows
     stored = [_arrays(run, "propagation") for run in report.runs[row].runs.values()]
     stored = [arrays for arrays in stored if "kl" in arrays]
@@ -207,7 +218,9 @@ def _arrays(run: Run, name: str) -> dict[str, np.ndarray]:
 
 def _label(report: TargetReport, measure: str) -> str:
     """What the target's columns call it."""
-    return next((name for name, column in report.target.columns.items() if column.measure == measure), measure)
+    return next(
+        (name for name, column in report.target.columns.items() if column.measure == measure), measure
+    )
 
 
 def _wrapped(label: str) -> str:

@@ -48,7 +48,9 @@ def match(papers: Mapping[str, Paper], runs: Sequence[Run]) -> Matches:
     tiers = [tier for tier in TIERS if any(kind[1] == tier for kind in by_kind)]
     rows = {(name, key): row for name, paper in papers.items() for key, row in paper.rows.items()}
     rows = {name: row for name, row in rows.items() if _is_there(row, found)}
-    lines: list[Words] = [row.words(tier) for row in rows.values() for tier in {*tiers, "full"}] if runs else []
+    lines: list[Words] = (
+        [row.words(tier) for row in rows.values() for tier in {*tiers, "full"}] if runs else []
+    )
     composed = compositions(lines)
     for (paper, key), row in rows.items():
         full = composed.get(row.words("full"))
@@ -90,7 +92,9 @@ def _row_runs(tier: Tier, runs: Sequence[Run], full: Leaves, wanted: Leaves, pro
             by_seed.setdefault(run.seed, []).append(run)
     chosen = {}
     for seed, same in sorted(by_seed.items()):
-        *others, chosen[seed] = sorted(same, key=lambda run: (bool(run.numbers), int(run.version[1:]), run.hash))
+        *others, chosen[seed] = sorted(
+            same, key=lambda run: (bool(run.numbers), int(run.version[1:]), run.hash)
+        )
         problems += [f"{other}: the same row and seed as {chosen[seed]}, which is used" for other in others]
     older = sorted({key for run in chosen.values() for key in wanted.keys() - run.settings.keys()})
     notes = (f"run before there was {', '.join(older)}",) if older else ()

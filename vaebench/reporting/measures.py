@@ -27,7 +27,7 @@ def parts_of(measure: str) -> tuple[str, ...]:
 
 def value(run: Run, measure: str) -> float:
     """What a run measured."""
-    return float(_combined(measure, [np.float64(run.numbers[name].value) for name in parts_of(measure)]))
+    return float(_combined(measure, [np.asarray(run.numbers[name].value) for name in parts_of(measure)]))
 
 
 def replicates(runs: Mapping[int, Run], seeds: Sequence[int], measure: str, name: str) -> np.ndarray:
@@ -55,7 +55,7 @@ def per_datum(run: Run, measurement: str, number: Number) -> tuple[np.ndarray | 
     try:
         with np.load(path) as stored:
             values = sign * stored[array].astype(np.float64)
-            index = stored["index"] if "index" in stored else None
+            index = stored.get("index")
     except (OSError, ValueError, KeyError):
         return None, None
     same = len(values) == number.n and abs(values.mean() - number.value) <= 1e-6 * max(1, abs(number.value))

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
 import math
-import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from vaebench.reporting.claims import ClaimVerdict
 from vaebench.reporting.collect import Run
 from vaebench.reporting.compare import Cell, Report, TargetReport
-from vaebench.reporting.papers import TIERS, Tier
+from vaebench.reporting.markup import Markup, chip, element, folded_list, table
 from vaebench.reporting.tables import claim_cells, numbers, remarks, words
 
 ASSETS = Path(__file__).parent / "assets"
@@ -31,89 +30,106 @@ POINTS = 120
 
 def page(report: Report, figures: Mapping[str, bytes], outputs: Path) -> str:
     """The whole page."""
-    body = [head_of(report, outputs), *(paper_of(report, name, figures) for name in report.papers)]
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<link rel="icon" href="data:,"><title>vaebench report</title>',
-            f"<style>{(ASSETS / 'page.css').read_text()}</style></head><body>",
-            *body,
-            (ASSETS / "runs.html").read_text(),
-            f'<script id="data" type="application/json">{data_of(report)}</script>',
-            f"<script>{(ASSETS / 'page.js').read_text()}</script>",
-            "</body></html>",
-        ]
+    assets = {path.name: Markup(path.read_text()) for path in ASSETS.iterdir() if path.is_file()}
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        Markup('<link rel="icon" href="data:,">'),
+        element("title", "vaebench report"),
+        element("style", assets["page.css"]),
     )
+    body = element(
+        "body",
+        head_of(report, outputs),
+        *(paper_of(report, name, figures) for name in report.papers),
+        assets["runs.html"],
+        element("script", data_of(report), id="data", type="application/json"),
+        element("script", assets["page.js"]),
+    )
+    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def head_of(report: Report, outputs: Path) -> str:
+def head_of(report: Report, outputs: Path) -> Markup:
     """Title, counts of runs by state, what is missing or unreadable, where to go."""
     states = Counter(run.state for run in report.runs)
     told = ", ".join(f"{count} {state}" for state, count in states.most_common()) or "no run yet"
     made = datetime.now(UTC).isoformat(timespec="minutes")
-    links = "".join(f'<a href="#{name}">{_text(name)}</a>' for name in (*report.papers, "runs", "compare"))
-    problems = [*report.problems]
-    problems += [f"no experiment of that name yet: {name}" for name in report.missing_experiments]
-    unfinished = [f"{run}: {run.state} {run.note}" for run in report.runs if run.state not in ("complete", "unreadable")]
-    return (
-        f"<header><h1>vaebench</h1><p>{_text(str(outputs))}: {_text(told)}; made {made}</p><nav>{links}</nav></header>"
-        + _listed("Could not be used", problems)
-        + _listed("Not complete", unfinished)
+    links = (element("a", name, href=f"#{name}") for name in (*report.papers, "runs", "compare"))
+    unfinished = [run for run in report.runs if run.state not in ("complete", "unreadable")]
+    absent = [f"no experiment of that name yet: {name}" for name in report.missing_experiments]
+    return element(
+        "header",
+        element("h1", "vaebench"),
+        element("p", f"{outputs}: {told}; made {made}"),
+        element("nav", *links),
+        folded_list("Could not be used", report.problems, is_open=True),
+        folded_list("Not complete", [f"{run}: {run.state} {run.note}" for run in unfinished], is_open=True),
+        folded_list("Not built", absent),
     )
 
 
-def paper_of(report: Report, paper: str, figures: Mapping[str, bytes]) -> str:
+def paper_of(report: Report, paper: str, figures: Mapping[str, bytes]) -> Markup:
     """A paper's words, then its tables and figures."""
     content = report.papers[paper]
+    first, *rest = words(report, paper)
     targets = [target for target in report.targets.values() if target.name.paper == paper]
-    return (
-        f'<section id="{paper}"><h2>{_text(content.title)}</h2><p class="dim">{_text(content.authors)}</p>'
-        f"<p>{_text(words(report, paper))}</p>"
-        + "".join(target_of(target, figures.get(str(target.name))) for target in targets)
-        + "</section>"
+    return element(
+        "section",
+        element("h2", content.title),
+        element("p", content.authors, class_="dim"),
+        element("p", first),
+        element("ul", *(element("li", line) for line in rest)),
+        *(target_of(target, figures.get(str(target.name))) for target in targets),
+        id=paper,
     )
 
 
-def target_of(report: TargetReport, figure: bytes | None) -> str:
-    """A table or figure: numbers with verdicts, claims, picture, remarks, commands; folded while nothing has run."""
+def target_of(report: TargetReport, figure: bytes | None) -> Markup:
+    """A table or figure: numbers with verdicts, claims, picture, remarks, command; folded if nothing has run."""
     columns = list(report.target.columns)
-    head = "".join(f"<th>{_text(column)}</th>" for column in ("", *columns, "runs"))
-    rows = "".join(row_of(report, row, columns) for row in report.target.cells)
-    is_there = len(report.missing) < len(report.runs)
-    cells, claims = report.counts()
-    count = ", ".join(f"{n} {verdict}" for verdict, n in (claims + cells).items())
-    parts = [f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>']
+    parts = [table(["", *columns, "runs"], (row_of(report, row, columns) for row in report.target.cells))]
     if report.claims:
-        lines = "".join(
-            f"<tr><td>{_text(says)}</td><td>{_chip(verdict)}</td><td>{sure}</td><td>{_text(seeds)}</td><td>{_text(notes)}</td></tr>"
-            for says, verdict, sure, seeds, notes in map(claim_cells, report.claims)
-        )
-        titles = "".join(f"<th>{title}</th>" for title in ("claim", "verdict", "confidence", "seeds", "remarks"))
-        parts.append(f'<div class="wide"><table class="claims"><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>')
+        titles = ("claim", "verdict", "confidence", "seeds", "remarks")
+        parts.append(table(titles, map(claim_of, report.claims), class_="claims"))
     if figure is not None:
         source = f"data:image/png;base64,{base64.b64encode(figure).decode()}"
-        parts.append(f'<img src="{source}" alt="{_text(report.target.title, quote=True)}">')
-    parts.append(_listed("Remarks", list(remarks(report)), is_open=False))
-    parts.append(f"<pre>make {report.name} TIER=full SEEDS=0,1,2</pre>")
-    return (
-        f'<details class="target" id="{report.name}"{" open" if is_there else ""}><summary>{_text(report.target.title)} '
-        f'<span class="dim">{_text(count)}</span></summary>{"".join(parts)}</details>'
-    )
+        parts.append(element("img", src=source, alt=report.target.title))
+    parts.append(folded_list("Remarks", list(remarks(report))))
+    parts.append(element("pre", f"make {report.name} TIER=full SEEDS=0,1,2"))
+    cells, claims = report.counts()
+    counts = [f"{n} {verdict}" for counter in (claims, cells) for verdict, n in counter.items()]
+    title = element("summary", report.target.title, " ", element("span", ", ".join(counts), class_="dim"))
+    is_there = len(report.missing) < len(report.runs)
+    return element("details", title, *parts, class_="target", id=str(report.name), open=is_there)
 
 
-def row_of(report: TargetReport, row: str, columns: Sequence[str]) -> str:
-    cells = "".join(_cell(report.cells[row, name], report.target.columns[name].digits) for name in columns)
-    found = report.runs[row]
+def row_of(report: TargetReport, row: str, columns: Sequence[str]) -> Markup:
+    """A line of the table: ours, theirs and verdict of each column, and which runs these are."""
+    found, label = report.runs[row], report.paper.rows[row]
     about = f"{found.tier}, seeds {', '.join(map(str, found.runs))}" if found.runs else "not run"
     if found.variant:
         about += f", {found.variant}"
-    label = report.paper.rows[row]
-    return f'<tr><th title="{_text(label.experiment, quote=True)}">{_text(label.label)}</th>{cells}<td class="dim">{_text(about)}</td></tr>'
+    cells = (cell_of(report.cells[row, name], report.target.columns[name].digits) for name in columns)
+    return element(
+        "tr", element("th", label.label, title=label.experiment), *cells, element("td", about, class_="dim")
+    )
 
 
-def data_of(report: Report) -> str:
+def cell_of(cell: Cell, digits: int) -> Markup:
+    """Ours, theirs in brackets, a star where theirs is doubted, and the verdict; remarks on hovering."""
+    doubted = any(note.startswith("published value doubted") for note in cell.notes)
+    verdict = chip(cell.verdict) if cell.published is not None else ""
+    return element("td", numbers(cell, digits), " * " * doubted, " ", verdict, title="; ".join(cell.notes))
+
+
+def claim_of(claim: ClaimVerdict) -> Markup:
+    says, verdict, sure, seeds, notes = claim_cells(claim)
+    cells = (says, chip(verdict), sure, seeds, notes)
+    return element("tr", *(element("td", cell) for cell in cells))
+
+
+def data_of(report: Report) -> Markup:
     """Every run as JSON, safe inside a script element."""
     rows: dict[str, list[str]] = {}
     for target in report.targets.values():
@@ -127,7 +143,10 @@ def data_of(report: Report) -> str:
     runs = [
         {
             "id": str(run),
-            **{name: getattr(run, name) for name in ("dataset", "model", "seed", "version", "tier", "state", "note")},
+            **{
+                name: getattr(run, name)
+                for name in ("dataset", "model", "seed", "version", "tier", "state", "note")
+            },
             "rows": rows.get(str(run), []),
             "numbers": {name: [n.value, n.standard_error, n.unit, n.n] for name, n in run.numbers.items()},
             "settings": run.settings,
@@ -139,13 +158,17 @@ def data_of(report: Report) -> str:
         }
         for run in report.runs
     ]
-    return json.dumps(_finite(runs), allow_nan=False, default=str).replace("</", "<\\/")
+    return Markup(json.dumps(_finite(runs), allow_nan=False, default=str).replace("</", "<\\/"))
 
 
 def curves_of(run: Run) -> dict[str, list[list[float]]]:
     """`split name` -> (epoch, value), thinned to what a small picture shows."""
     step = max(1, -(-len(run.epochs) // POINTS))
-    lines = [*run.epochs[::step], *([run.epochs[-1]] if (len(run.epochs) - 1) % step else [])] if run.epochs else []
+    lines = (
+        [*run.epochs[::step], *([run.epochs[-1]] if (len(run.epochs) - 1) % step else [])]
+        if run.epochs
+        else []
+    )
     return {
         f"{split} {name}": points
         for name in CURVES
@@ -187,29 +210,6 @@ def pictures_of(run: Run, left: int) -> tuple[dict[str, str], int]:
         left -= buffer.tell()
         found[path.stem] = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return found, left
-
-
-def _cell(cell: Cell, digits: int) -> str:
-    title = _text("; ".join(cell.notes), quote=True)
-    chip = _chip(cell.verdict) if cell.published is not None else ""
-    doubted = any(note.startswith("published value doubted") for note in cell.notes)
-    return f'<td title="{title}">{_text(numbers(cell, digits))}{" *" if doubted else ""} {chip}</td>'
-
-
-def _chip(verdict: str) -> str:
-    return f'<span class="chip {verdict.replace(" ", "-")}">{verdict}</span>'
-
-
-def _listed(title: str, lines: Iterable[str], is_open: bool = True) -> str:
-    lines = list(lines)
-    if not lines:
-        return ""
-    items = "".join(f"<li>{_text(line)}</li>" for line in lines)
-    return f"<details{' open' if is_open and len(lines) < 8 else ''}><summary>{title} ({len(lines)})</summary><ul>{items}</ul></details>"
-
-
-def _text(value: str, quote: bool = False) -> str:
-    return html.escape(value, quote=quote)
 
 
 def _finite(value: Any) -> Any:

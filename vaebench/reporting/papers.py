@@ -225,7 +225,9 @@ def chosen(papers: Mapping[str, Paper], words: Iterable[str]) -> list[Name]:
     for word in words:
         named = [name for name in every if word in ("all", name.paper, str(name))]
         if not named:
-            raise PaperError(f"{word}: no such target (choices: all, {', '.join([*papers, *map(str, every)])})")
+            raise PaperError(
+                f"{word}: no such target (choices: all, {', '.join([*papers, *map(str, every)])})"
+            )
         found += [name for name in named if name not in found]
     return found
 
@@ -238,8 +240,8 @@ def forced(override: str) -> str:
 
 def _problems(paper: Paper) -> Iterable[str]:
     for name, target in paper.targets.items():
-        compared = {row for pair in target.pairs for row in pair} | ({target.against} - {None})
-        unknown = ({*target.cells} | compared) - {*paper.rows}
+        compared = [row for pair in target.pairs for row in pair] + [target.against] * bool(target.against)
+        unknown = {str(row) for row in (*target.cells, *compared)} - {*paper.rows}
         if target.figure is not None:
             drawn = [row for series in target.figure.series.values() for row in series.values()]
             unknown |= {*target.figure.rows, *drawn} - {*paper.rows}
@@ -257,4 +259,6 @@ def _problems(paper: Paper) -> Iterable[str]:
             measures.append(claim.statement.measure)
             unknown |= {*claim.statement.rows} - {*paper.rows}
         yield from (f"{name}: {row!r} is no row" for row in sorted(unknown))
-        yield from (f"{name}: {measure!r} is no measure" for measure in measures if not MEASURE.fullmatch(measure))
+        yield from (
+            f"{name}: {measure!r} is no measure" for measure in measures if not MEASURE.fullmatch(measure)
+        )

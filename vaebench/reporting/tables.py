@@ -43,8 +43,9 @@ def markdown(report: TargetReport) -> str:
     lines += _pipes(["", *columns, "tier, seeds"])
     for row in report.target.cells:
         cells = [report.cells[row, column] for column in columns]
-        lines.append(f"| {_md(report.paper.rows[row].label)} | " + " | ".join(map(_md, (*(
-            told(cell, report.target.columns[cell.column].digits) for cell in cells), _about(cells)))) + " |")  # fmt: skip
+        ours = [told(cell, report.target.columns[cell.column].digits) for cell in cells]
+        line = [report.paper.rows[row].label, *ours, _about(cells)]
+        lines.append(f"| {' | '.join(map(_md, line))} |")
     lines += ["", *(f"- {line}" for line in remarks(report))]
     if report.claims:
         lines += ["", *_pipes(["claim", "verdict", "confidence", "seeds", "remarks"])]
@@ -64,7 +65,9 @@ def latex(report: TargetReport) -> str:
     ]
     for row in report.target.cells:
         cells = [numbers(report.cells[row, c], report.target.columns[c].digits) for c in columns]
-        lines.append(" & ".join([_tex(report.paper.rows[row].label), *(_tex(cell) for cell in cells)]) + r" \\")
+        lines.append(
+            " & ".join([_tex(report.paper.rows[row].label), *(_tex(cell) for cell in cells)]) + r" \\"
+        )
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -104,31 +107,28 @@ def remarks(report: TargetReport) -> Iterable[str]:
         yield f"{', '.join(cells) if len(cells) < len(report.cells) else 'All'}: {note}."
 
 
-def words(report: Report, paper: str) -> str:
-    """What of a paper reproduces and how sure that is, in sentences."""
+def words(report: Report, paper: str) -> list[str]:
+    """What of a paper reproduces and how sure that is: the counts, then a sentence for each claim."""
     targets = [target for target in report.targets.values() if target.name.paper == paper]
     claims = [claim for target in targets for claim in target.claims]
     count = Counter(claim.verdict for claim in claims)
     cells = sum((target.counts()[0] for target in targets), Counter())
-    judged = ", ".join(f"{count[verdict]} {verdict}" for verdict in CLAIM_VERDICTS if count[verdict])
-    text = [f"Of {len(claims)} claims: {judged}."]
+    opening = f"Of {len(claims)} claims {_counted(count, CLAIM_VERDICTS)}"
     if total := sum(cells.values()):
-        found = ", ".join(f"{cells[verdict]} {verdict}" for verdict in CELL_VERDICTS if cells[verdict])
-        text.append(f"Of {total} published numbers: {found}.")
-    for verdict, opening in (
-        ("reproduced", "What reproduces"),
-        ("not reproduced", "What does not"),
-        ("inconclusive", "What our runs cannot decide"),
-    ):
-        told = [_sentence(claim) for claim in claims if claim.verdict == verdict]
-        if told:
-            text.append(f"{opening}: {'; '.join(told)}.")
-    return " ".join(text)
+        opening += f"; of {total} published numbers {_counted(cells, CELL_VERDICTS)}"
+    text = [f"{opening}."]
+    for verdict in CLAIM_VERDICTS[:3]:
+        text += [_sentence(claim) for claim in claims if claim.verdict == verdict and claim.tier != "smoke"]
+    if smoke := sum(claim.tier == "smoke" for claim in claims):
+        text.append(f"{smoke} claims have run at the smoke tier only, which decides nothing.")
+    return text
 
 
 def summary(targets: Sequence[TargetReport]) -> str:
     """A line for each target: how much has run, and with which verdicts."""
-    lines = _pipes(["target", "rows run", "tiers", "seeds", *CLAIM_VERDICTS, *(f"{v} (cells)" for v in CELL_VERDICTS)])
+    lines = _pipes(
+        ["target", "rows run", "tiers", "seeds", *CLAIM_VERDICTS, *(f"{v} (cells)" for v in CELL_VERDICTS)]
+    )
     for target in targets:
         cells, claims = target.counts()
         runs = [found for found in target.runs.values() if found.runs]
@@ -142,16 +142,21 @@ def summary(targets: Sequence[TargetReport]) -> str:
 
 
 def _sentence(claim: ClaimVerdict) -> str:
-    says = claim.claim.says[0].lower() + claim.claim.says[1:] if not claim.claim.says[1].isupper() else claim.claim.says
-    sure = "" if claim.confidence is None else f"confidence {claim.confidence:.3f}, "
-    marked = "" if claim.tier == "full" else f", tier {claim.tier}"
     seeds = "one seed" if len(claim.seeds) == 1 else f"{len(claim.seeds)} seeds"
-    return f"{says} ({sure}{seeds}{marked})"
+    sure = "" if claim.confidence is None else f"it holds in {100 * claim.confidence:.1f} % of draws, "
+    marks = "".join(f", {note}" for note in claim.notes if note.startswith(("tier ", "data: ")))
+    return f"{claim.verdict.capitalize()}: {claim.claim.says} ({sure}{seeds}{marks})."
+
+
+def _counted(count: Counter[str], verdicts: Sequence[str]) -> str:
+    return ", ".join(f"{count[verdict]} {verdict}" for verdict in verdicts if count[verdict]) or "none"
 
 
 def _about(cells: Sequence[Cell]) -> str:
     known = [cell for cell in cells if cell.ours is not None]
-    about = dict.fromkeys(f"{cell.tier}, {len(cell.seeds)}{f', {cell.variant}' if cell.variant else ''}" for cell in known)
+    about = dict.fromkeys(
+        f"{cell.tier}, {len(cell.seeds)}{f', {cell.variant}' if cell.variant else ''}" for cell in known
+    )
     return "; ".join(about) or MISSING
 
 

@@ -2,7 +2,7 @@
 // The table of runs: sort, filter, look into one, put some side by side. Data come with the page.
 const runs = JSON.parse(document.getElementById("data").textContent);
 const FIRST = ["nll_nats", "elbo", "kl", "mi_lower", "active_units_0.01", "svm_linear_accuracy", "mlp_accuracy"];
-const ABOUT = ["dataset", "model", "seed", "tier", "state"];
+const ABOUT = ["id", "seed", "tier", "state"];
 const measured = [...new Set(runs.flatMap((run) => Object.keys(run.numbers)))].sort();
 const shown = { sort: "id", down: false, open: new Set(), chosen: new Set() };
 const byId = (id) => document.getElementById(id);
@@ -51,8 +51,9 @@ const columns = () => [...byId("columns").selectedOptions].map((option) => optio
 function drawTable() {
   const every = [...ABOUT, ...columns()];
   const head = every.map((column) => {
+    const title = column === "id" ? "run" : column;
     const mark = shown.sort === column ? (shown.down ? " ↓" : " ↑") : "";
-    const button = make("button", column + mark, { type: "button", "data-column": column });
+    const button = make("button", title + mark, { type: "button", "data-column": column });
     button.onclick = () => {
       shown.down = shown.sort === column && !shown.down;
       shown.sort = column;
@@ -61,7 +62,7 @@ function drawTable() {
     const order = shown.sort === column ? (shown.down ? "descending" : "ascending") : "none";
     return make("th", button, { "aria-sort": order });
   });
-  byId("table").tHead.replaceChildren(make("tr", [make("th", "compare"), ...head, make("th", "run")]));
+  byId("table").tHead.replaceChildren(make("tr", [make("th", "compare"), ...head]));
   const found = runs.filter(wanted).sort(compare);
   byId("table").tBodies[0].replaceChildren(...found.flatMap((run) => rowsOf(run, every)));
   byId("count").textContent = `${found.length} of ${runs.length} runs`;
@@ -80,12 +81,13 @@ function rowsOf(run, every) {
     drawTable();
   };
   const cells = every.map((column) => {
+    if (column === "id") return make("td", [name, make("div", run.rows[0] ?? "", { class: "dim" })]);
     if (column === "state") return make("td", make("span", run.state, { class: `chip ${run.state}`, title: run.note }));
     return make("td", column in run ? digits(run[column]) : number(run, column));
   });
-  const row = make("tr", [make("td", tick), ...cells, make("td", name)], { "data-run": run.id });
+  const row = make("tr", [make("td", tick), ...cells], { "data-run": run.id });
   if (!shown.open.has(run.id)) return [row];
-  return [row, make("tr", make("td", inside(run), { colspan: every.length + 2 }))];
+  return [row, make("tr", make("td", inside(run), { colspan: every.length + 1 }))];
 }
 
 function pairs(entries) {
