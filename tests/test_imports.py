@@ -36,7 +36,7 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
     "ranges tokens",
     "objectives": "objectives errors model distributions terms ranges",
     "evaluation": "evaluation model terms distributions data.spec data.batches seeding atomic ranges tokens",
-    "config": "config errors ranges",
+    "config": "config atomic errors ranges",
     "runner": "runner config data models model objectives evaluation terms distributions "
     "seeding atomic ranges errors runstate tokens",
     "reporting": "reporting config atomic errors runstate",

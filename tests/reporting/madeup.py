@@ -42,7 +42,8 @@ def put_run(
         np.savez(folder / f"arrays/nll_500_{len(points)}.npz", log_px=-points, index=np.arange(len(points)))
     run = {"dataset": name, "model": model, "hash": digest, "seed": seed, "version": version, "tier": tier}
     entry = {
-        "name": "made_up", "version": 1, "settings": {"num_samples": 500}, "status": "complete", "seconds": 1.0,
+        "name": "made_up", "version": 1, "settings": {"num_samples": 500}, "status": "complete",
+        "seconds": 1.0,
         "measurements": [
             {"name": key, "value": value, "unit": "nats", "higher_is_better": None, "n": TEST_POINTS,
              "standard_error": error}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.browser import browser
+from tests.browser import Browser, browser
 from tests.cli import ROOT
 from tests.reporting.madeup import put_run
 from vaebench.report import load_runs, main
@@ -19,6 +19,7 @@ from vaebench.runner import records
 from vaebench.tables import main as tables_main
 
 PAPERS = load_papers()
+CLICK_NLL = "document.querySelector('#table thead button[data-column=nll_nats]').click()"
 ROWS = PAPERS["scvae"].rows
 
 
@@ -147,38 +148,27 @@ def test_the_page_in_a_browser(report: Path, tmp_path: Path) -> None:
                 "the page is wider than its window"
             )
 
-            def column(number: int) -> list[str]:
-                script = f"[...document.querySelectorAll('#table tbody tr')].map(r => r.cells[{number}].textContent)"
-                return b.run(script)
-
             names = b.run("[...document.querySelectorAll('#table thead button')].map(n => n.dataset.column)")
             place = names.index("nll_nats") + 1
-            click = "document.querySelector('#table thead button[data-column=nll_nats]').click()"
-            b.run(click)
-            rising = [float(text.split()[0]) for text in column(place) if text]
+            b.run(CLICK_NLL)
+            rising = [float(text.split()[0]) for text in column(b, place) if text]
             assert rising == sorted(rising)
             assert len(rising) == 8
-            b.run(click)
-            assert [float(text.split()[0]) for text in column(place) if text] == rising[::-1]
-            assert column(place)[-1] == ""  # what was not measured stays last
+            b.run(CLICK_NLL)
+            assert [float(text.split()[0]) for text in column(b, place) if text] == rising[::-1]
+            assert column(b, place)[-1] == ""  # what was not measured stays last
 
-            b.run(
-                "document.getElementById('filter').value = 'SCVAE seed1'; document.getElementById('filter').oninput()"
-            )
-            assert b.run("document.getElementById('count').textContent") == "4 of 9 runs"
-            b.run(
-                "document.getElementById('filter').value = ''; document.getElementById('state').value = 'failed'; document.getElementById('state').onchange()"
-            )
-            assert b.run("document.getElementById('count').textContent") == "1 of 9 runs"
-            b.run("document.getElementById('state').value = ''; document.getElementById('state').onchange()")
+            assert count_with(b, "filter", "SCVAE seed1") == "4 of 9 runs"
+            assert count_with(b, "filter", "") == "9 of 9 runs"
+            assert count_with(b, "state", "failed") == "1 of 9 runs"
+            assert count_with(b, "state", "") == "9 of 9 runs"
 
             b.run("document.querySelectorAll('#table tbody button')[0].click()")
             assert "c0ffee" in b.run("document.querySelector('.inside').textContent")
             assert b.run("document.querySelectorAll('.inside svg polyline').length") >= 2
 
-            b.run(
-                "document.querySelectorAll('#table tbody input').forEach((tick, i) => { if (i == 0 || i == 7) tick.click(); })"
-            )
+            for i in (0, 7):
+                b.run(f"document.querySelectorAll('#table tbody input')[{i}].click()")
             side = b.run(
                 "[...document.querySelectorAll('#side tr')].map(r => [...r.cells].map(c => c.textContent))"
             )
@@ -189,3 +179,16 @@ def test_the_page_in_a_browser(report: Path, tmp_path: Path) -> None:
             b.picture(tmp_path / f"{width}.png")
         assert b.complaints == []
         assert b.requests == []
+
+
+def column(b: Browser, number: int) -> list[str]:
+    """The texts of a column of the table of runs, from top to bottom."""
+    return b.run(f"[...document.querySelectorAll('#table tbody tr')].map(r => r.cells[{number}].textContent)")
+
+
+def count_with(b: Browser, control: str, value: str) -> str:
+    """What the page says of how many runs are shown, with a filter set."""
+    b.run(f"document.getElementById('{control}').value = '{value}'")
+    b.run(f"document.getElementById('{control}').dispatchEvent(new Event('input'))")
+    b.run(f"document.getElementById('{control}').dispatchEvent(new Event('change'))")
+    return b.run("document.getElementById('count').textContent")

@@ -32,7 +32,7 @@ def draw(report: TargetReport) -> bytes | None:
     variants = sorted({found.variant for found in report.runs.values() if found.variant})
     marks = [f"tier {tier}" for tier in tiers if tier != "full"] + [f"data {variant}" for variant in variants]
     if marks:
-        canvas.text(0.995, 0.005, ", ".join(marks), ha="right", va="bottom", fontsize=7, color="#c8553d")
+        canvas.suptitle(", ".join(marks), x=0.995, ha="right", fontsize=7, color="#c8553d")
     buffer = io.BytesIO()
     canvas.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()

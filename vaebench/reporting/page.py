@@ -86,7 +86,7 @@ def paper_of(report: Report, paper: str, figures: Mapping[str, bytes]) -> Markup
 
 
 def target_of(report: TargetReport, figure: bytes | None) -> Markup:
-    """A table or figure: numbers with verdicts, claims, picture, remarks, command; folded if nothing has run."""
+    """A table or figure: numbers with verdicts, claims, picture, remarks; folded if nothing has run."""
     columns = list(report.target.columns)
     parts = [table(["", *columns, "runs"], (row_of(report, row, columns) for row in report.target.cells))]
     if report.claims:
@@ -98,8 +98,12 @@ def target_of(report: TargetReport, figure: bytes | None) -> Markup:
     parts.append(folded_list("Remarks", list(remarks(report))))
     parts.append(element("pre", f"make {report.name} TIER=full SEEDS=0,1,2"))
     cells, claims = report.counts()
-    counts = [f"{n} {verdict}" for counter in (claims, cells) for verdict, n in counter.items()]
-    title = element("summary", report.target.title, " ", element("span", ", ".join(counts), class_="dim"))
+    counts = [
+        f"{what}: {', '.join(f'{n} {verdict}' for verdict, n in counter.items())}"
+        for what, counter in (("claims", claims), ("numbers", cells))
+        if counter
+    ]
+    title = element("summary", report.target.title, " ", element("span", "; ".join(counts), class_="dim"))
     is_there = len(report.missing) < len(report.runs)
     return element("details", title, *parts, class_="target", id=str(report.name), open=is_there)
 

@@ -109,7 +109,7 @@ function inside(run) {
   parts.push(folded("Numbers", pairs(numbers), true));
   const curves = ["elbo", "kl", "active_units"].map((name) => curve(run, name)).filter(Boolean);
   const pictures = Object.entries(run.pictures).map(([name, source]) => make("figure", [
-    source.startsWith("data:") ? make("img", [], { src: source, alt: name, loading: "lazy" }) : make("code", source),
+    source.startsWith("data:") ? make("img", [], { src: source, alt: name }) : make("code", source),
     make("figcaption", name)]));
   if (curves.length) parts.push(folded("Curves", make("div", curves, { class: "cards" }), true));
   if (pictures.length) parts.push(folded("Figures", make("div", pictures, { class: "cards" }), true));
@@ -146,6 +146,7 @@ function curve(run, name) {
   const colours = { train: "#c8553d", valid: "#4a86c0" };
   lines.forEach(([split, line], i) => {
     const path = line.filter(([, v]) => v !== null).map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ");
+    if (line.length === 1) put("circle", { cx: x(line[0][0]), cy: y(line[0][1]), r: 2, fill: colours[split] });
     put("polyline", { points: path, fill: "none", stroke: colours[split], "stroke-width": 1.5 });
     put("text", { x: width - 60, y: height - 24 - 12 * i, style: `fill: ${colours[split]}` }, split);
   });
