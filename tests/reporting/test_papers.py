@@ -13,7 +13,7 @@ from vaebench.tables import num_jobs, rows_of, rules, sweeps
 PAPERS = load_papers()
 MAKE = Path(__file__).parents[2] / "tables.mk"
 
-NOT_THERE_YET = ("skipvae/table4_",)
+NOT_THERE_YET = ("skipvae/table4_sa_vae", "skipvae/table4_skip_sa_vae")
 """Experiments of families that are still being built; their files are tested as soon as they are there."""
 
 SCVAE_1 = "87.89 .8421  206.09 .1135  91.13 .9352  81.59 .7120  80.19 .9588  84.02 .9216"
