@@ -4,12 +4,16 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
+TIER   ?= full
+SEEDS  ?= 0,1,2
+JOBS   ?= 1
 
-.PHONY: help train test lint format types status bench estimators clean
+include tables.mk
+.PHONY: help train test lint format types status report bench estimators clean $(TABLES)
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 26
 
 # The environment is made anew whenever what it should hold changes.
 $(READY): pyproject.toml constraints.txt
@@ -38,6 +42,13 @@ format: $(READY) ## rewrite in the house's format
 
 status: $(READY) ## every run under outputs/, its state and main numbers
 	@$(BIN)/vaebench-status
+
+report: $(READY) ## report/index.html from all that has run, complete or not
+	-@$(BIN)/vaebench-report outputs --out report
+
+# What of a table is missing is run, then ours are shown beside theirs; ARGS="..." overrides every run's config.
+$(TABLES): $(READY)
+	@$(BIN)/python -m vaebench.tables $@ --tier $(TIER) --seeds $(SEEDS) --jobs $(JOBS) --overrides $(ARGS)
 
 bench: $(READY) ## our speed against pythae's (installs it), and the cost of every family
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt

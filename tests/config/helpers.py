@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ def composed(*overrides: str, beside: Path | None = None) -> DictConfig:
 def config_of(*overrides: str, beside: Path | None = None) -> dict[str, Any]:
     """The checked config of a command line. Raises ConfigError."""
     return checked(composed(*overrides, beside=beside))
+
+
+@cache
+def base_config() -> dict[str, Any]:
+    """That of a command line without words; not to be changed."""
+    return config_of()
 
 
 def problems_of(*overrides: str, beside: Path | None = None) -> tuple[str, ...]:

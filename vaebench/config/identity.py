@@ -30,7 +30,7 @@ def run_name(config: Mapping[str, Any]) -> str:
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """`key: ours here, theirs there` for every leaf in which two scientific configs differ."""
-    left, right = (dict(_leaves(scientific(config))) for config in (ours, theirs))
+    left, right = (dict(leaves(scientific(config))) for config in (ours, theirs))
     missing = "nothing"
     return [
         f"{key}: {left.get(key, missing)} here, {right.get(key, missing)} there"
@@ -39,9 +39,10 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
     ]
 
 
-def _leaves(value: Any, path: str = "") -> Any:
+def leaves(value: Any, path: str = "") -> Any:
+    """(dotted key, value) of everything in a config that is no mapping."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+            yield from leaves(inner, f"{path}.{key}" if path else str(key))
     else:
         yield path, list(value) if isinstance(value, tuple) else value

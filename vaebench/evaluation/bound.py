@@ -16,7 +16,7 @@ class Bound:
     """E_q[log p(x|z)] - KL(q(z|x) || p(z)) and its two halves (Kingma & Welling 2014, eq. 3), at beta 1.
 
     The mean over `num_samples` draws of z per datum; the KL in closed form where there is one. Standard
-    errors are over data. The KL of every latent unit is filed as an array.
+    errors are over data. All three are filed of each datum, and the KL's mean of every latent unit.
     """
 
     version: ClassVar = 1
@@ -29,8 +29,11 @@ class Bound:
         log_px_z, rate, rate_per_unit = halves(context, self.num_samples)
         if rate_per_unit is not None:
             context.save_arrays("kl_per_unit", kl=rate_per_unit.numpy())
+        per_datum = {"elbo": log_px_z - rate, "reconstruction": log_px_z, "kl": rate}
+        arrays = {name: values.numpy() for name, values in per_datum.items()}
+        context.save_arrays(f"bound_{self.num_samples}", **arrays)
         for name, values, higher_is_better in (
-            ("elbo", log_px_z - rate, True),
+            ("elbo", per_datum["elbo"], True),
             ("reconstruction", log_px_z, True),
             ("kl", rate, None),
         ):

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import yaml
+
 from vaebench.atomic import read_json
+from vaebench.config.experiments import leaves_of
 from vaebench.errors import UserError
 from vaebench.runstate import holder_of
 
 RUN = re.compile(
     r"^(?P<dataset>[^/]+)/(?P<model>[^/]+)/(?P<hash>[0-9a-f]{8})/seed(?P<seed>\d+)/(?P<version>v\d+)$"
 )
+SCHEMA_VERSION = 1
+"""Of results.json, as this vaebench writes it; others are named and left out."""
+
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A measurement of a run."""
+
+    value: float
+    standard_error: float | None
+    """Over data; None where the number is exact for what it is taken over."""
+    unit: str
+    n: int
+    evaluator: str
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,10 +50,51 @@ class Run:
     seed: int
     version: str
     state: str
-    """complete, running, failed, interrupted, killed (it ended without a word), new."""
+    """complete, running, failed, interrupted, killed (it ended without a word), unreadable, new."""
     note: str
     """The reason of a failure, who runs it, or what is unreadable."""
     results: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.model}/{self.hash}/seed{self.seed}/{self.version}"
+
+    @property
+    def tier(self) -> str:
+        return str(self.results.get("run", {}).get("tier", self.config.get("tier", "?")))
+
+    @cached_property
+    def numbers(self) -> dict[str, Number]:
+        return numbers_of(self.results)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.yaml, or an empty mapping where it cannot be read."""
+        try:
+            content = yaml.load((self.path / "config.yaml").read_text(), Loader)
+        except (OSError, yaml.YAMLError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The scientific part of the config, dotted key -> value."""
+        return leaves_of(self.config)
+
+    @cached_property
+    def attempts(self) -> list[dict[str, Any]]:
+        """provenance.json: a record for each time that the run was started."""
+        return _read(self.path / "provenance.json") or []
+
+    @cached_property
+    def epochs(self) -> list[dict[str, Any]]:
+        """metrics.jsonl, without a last line that a kill cut short."""
+        import json
+
+        try:
+            lines = (self.path / "metrics.jsonl").read_text().splitlines()
+            return [json.loads(line) for line in lines if line.endswith("}")]
+        except (OSError, ValueError):
+            return []
 
 
 def find_runs(outputs: Path) -> Iterator[Run]:
@@ -47,6 +110,7 @@ def read_run(folder: Path, name: dict[str, str]) -> Run:
     try:
         status = read_json(folder / "status.json") or {}
         results = read_json(folder / "results.json") or {}
+        check_results(results)
     except UserError as error:
         status, results = {"state": "unreadable", "reason": str(error)}, {}
     state, note = status.get("state", "new"), status.get("reason", "")
@@ -68,10 +132,63 @@ def read_run(folder: Path, name: dict[str, str]) -> Run:
     )
 
 
-def main_numbers(results: dict[str, Any]) -> dict[str, float]:
-    """The last filed value of each measurement, by its name."""
-    return {
-        measurement["name"]: measurement["value"]
-        for entry in results.get("evaluations", [])
-        for measurement in entry["measurements"]
-    }
+def check_results(results: Any) -> None:
+    """Raises UserError where a results.json is not what this vaebench reads."""
+    if results == {}:
+        return
+    version = results.get("schema_version") if isinstance(results, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(f"results.json has schema version {version}, this vaebench reads {SCHEMA_VERSION}")
+    try:
+        results["run"]["tier"], results["training"]
+        numbers_of(results)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"results.json is incomplete: {type(error).__name__}: {error}") from error
+
+
+def numbers_of(results: Mapping[str, Any]) -> dict[str, Number]:
+    """Each measurement by its name: the one over the most data, and of those with the most draws."""
+    best: dict[str, tuple[tuple[int, int], Number]] = {}
+    for entry in results.get("evaluations", []):
+        settings = entry["settings"]
+        for m in entry["measurements"]:
+            number = Number(m["value"], m["standard_error"], m["unit"], m["n"], entry["name"], settings)
+            weight = (number.n, int(settings.get("num_samples", 0)))
+            if m["name"] not in best or weight > best[m["name"]][0]:
+                best[m["name"]] = weight, number
+    return {name: number for name, (_, number) in best.items()}
+
+
+def main_numbers(results: Mapping[str, Any]) -> dict[str, float]:
+    """The value of each measurement, by its name."""
+    return {name: number.value for name, number in numbers_of(results).items()}
+
+
+def load_runs(path: Path | str) -> pd.DataFrame:
+    """Every run below an outputs folder, a row each, for notebooks.
+
+    Columns: `run`, `dataset`, `model`, `hash`, `seed`, `version`, `tier`, `state`, `note`, `path`, what is
+    known of its training (`training.seconds`, ...), its scientific settings by their dotted keys
+    (`model.latent_dim`, ...), and each measurement (`nll_nats`, ...) with its standard error over data
+    (`nll_nats_se`, NaN where there is none). What a run lacks is NaN.
+    """
+    rows = []
+    for run in find_runs(Path(path)):
+        row: dict[str, Any] = {
+            "run": str(run), "dataset": run.dataset, "model": run.model, "hash": run.hash, "seed": run.seed,
+            "version": run.version, "tier": run.tier, "state": run.state, "note": run.note,
+            "path": str(run.path),
+        }  # fmt: skip
+        row |= {f"training.{key}": value for key, value in run.results.get("training", {}).items()}
+        row |= {key: value for key, value in run.settings.items() if key not in row}
+        for name, number in run.numbers.items():
+            row |= {name: number.value, f"{name}_se": number.standard_error}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except UserError:
+        return None

@@ -1,0 +1,88 @@
+"""Run directories without a run: numbers that a test knows, filed as the runner files them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from tests.config.helpers import config_of
+from vaebench.config.identity import config_hash
+from vaebench.reporting.papers import Claim, Column, Paper, Row, Target, Tier
+
+TEST_POINTS = 200
+EPOCH = {"epoch": 1, "step": 10, "train": {"elbo": -90.0, "kl": 5.0}, "valid": {"elbo": -91.0, "kl": 5.0}}
+
+
+def put_run(
+    outputs: Path,
+    row: Row,
+    tier: Tier = "full",
+    seed: int = 0,
+    *,
+    dataset: str | None = None,
+    version: str = "v0",
+    points: np.ndarray | None = None,
+    error: float | None = 0.1,
+    **numbers: float,
+) -> Path:
+    """A complete run of a row's settings with these numbers; `points` are the NLLs of the test data."""
+    config = config_of(*row.words(tier), f"seed={seed}")
+    if dataset is not None:
+        config["dataset"]["name"] = dataset
+    name, model, digest = config["dataset"]["name"], config["model"]["name"], config_hash(config)
+    folder = outputs / name / model / digest / f"seed{seed}" / version
+    (folder / "arrays").mkdir(parents=True)
+    if points is not None:
+        numbers["nll_nats"] = float(points.mean())
+        np.savez(folder / f"arrays/nll_500_{len(points)}.npz", log_px=-points, index=np.arange(len(points)))
+    run = {"dataset": name, "model": model, "hash": digest, "seed": seed, "version": version, "tier": tier}
+    entry = {
+        "name": "made_up", "version": 1, "settings": {"num_samples": 500}, "status": "complete",
+        "seconds": 1.0,
+        "measurements": [
+            {"name": key, "value": value, "unit": "nats", "higher_is_better": None, "n": TEST_POINTS,
+             "standard_error": error}
+            for key, value in numbers.items()
+        ],
+    }  # fmt: skip
+    put(
+        folder / "results.json",
+        {"schema_version": 1, "run": run, "training": {"epochs": 1}, "evaluations": [entry]},
+    )
+    put(folder / "status.json", {"state": "complete"})
+    put(folder / "provenance.json", [{"time": "now", "command": "vaebench", "git": {"commit": "c0ffee"}}])
+    (folder / "metrics.jsonl").write_text(json.dumps(EPOCH) + "\n" + json.dumps(EPOCH | {"epoch": 2}) + "\n")
+    (folder / "config.yaml").write_text(yaml.safe_dump(_plain(config)))
+    return folder
+
+
+def put(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value))
+
+
+def paper(*claims: Mapping[str, Any], **published: float | None) -> Paper:
+    """A paper of two rows, `vae` and `scvae`, whose only table prints the NLL."""
+    rows = {
+        "vae": Row(label="VAE", experiment="scvae/vae_1l"),
+        "scvae": Row(label="SCVAE", experiment="scvae/scvae", reduced=("training.epochs=3",)),
+    }
+    target = Target(
+        title="Table 1",
+        cost={"full": "", "reduced": "", "smoke": ""},
+        columns={"NLL": Column(measure="nll_nats", tolerance=0.5)},
+        cells={row: (published[row],) if row in published else () for row in rows},
+        against="vae",
+        claims=tuple(Claim(says="it is so", where="Table 1", **claim) for claim in claims),
+    )
+    return Paper(title="A paper", authors="Nobody", rows=rows, targets={"table1": target})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value

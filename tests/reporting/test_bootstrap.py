@@ -1,0 +1,56 @@
+"""Draws of means against what is known of them."""
+
+import numpy as np
+import pytest
+
+from vaebench.reporting.bootstrap import DRAWS, Sample, draws, seed_weights
+
+RNG = np.random.default_rng(0)
+SEEDS = [0, 1, 2, 3, 4]
+
+
+def test_over_test_points_the_spread_is_the_standard_error() -> None:
+    points = RNG.normal(90, 12, 2000)
+    found = draws({0: Sample(points.mean(), None, points)}, [0], "a")
+    assert found.shape == (DRAWS,)
+    assert found.mean() == pytest.approx(points.mean(), abs=0.05)
+    assert found.std() == pytest.approx(12 / 2000**0.5, rel=0.1)
+
+
+def test_where_points_are_not_on_file_the_standard_error_stands_for_them() -> None:
+    found = draws({0: Sample(5.0, 0.3)}, [0], "a")
+    assert found.mean() == pytest.approx(5.0, abs=0.03)
+    assert found.std() == pytest.approx(0.3, rel=0.1)
+    assert np.ptp(draws({0: Sample(5.0)}, [0], "a")) == 0
+
+
+@pytest.mark.parametrize("num", [2, 3, 5])
+def test_over_seeds_the_spread_is_that_of_a_mean_of_so_many(num: int) -> None:
+    values = RNG.normal(size=num)
+    found = draws({seed: Sample(float(value)) for seed, value in enumerate(values)}, range(num), "a")
+    assert found.mean() == pytest.approx(values.mean(), abs=0.1)
+    assert found.std() == pytest.approx(values.std(ddof=1) / num**0.5, rel=0.1)
+    assert np.allclose(seed_weights(tuple(range(num))).sum(1), 1)
+
+
+def test_differences_are_paired_by_points_and_by_seeds() -> None:
+    points = RNG.normal(90, 12, 2000)
+    better = points - 0.1 + RNG.normal(0, 0.2, 2000)
+    a, b = (draws({0: Sample(x.mean(), None, x)}, [0], name) for name, x in (("a", points), ("b", better)))
+    assert (a - b).std() == pytest.approx(0.2 / 2000**0.5, rel=0.15)
+    of_seed = RNG.normal(0, 3, len(SEEDS))
+    c, d = (
+        draws({s: Sample(of_seed[s] + shift) for s in SEEDS}, SEEDS, name)
+        for name, shift in (("c", 0.0), ("d", 1.0))
+    )
+    assert np.allclose(d - c, 1.0)
+
+
+def test_a_choice_of_test_points_has_the_draws_of_the_same_points_elsewhere() -> None:
+    points = RNG.normal(size=1000)
+    index = np.arange(0, 1000, 2)
+    chosen = draws({0: Sample(points[index].mean(), None, points[index], index)}, [0], "a")
+    expected = np.where(np.arange(1000) % 2 == 0, points, 0.0)
+    rest = draws({0: Sample(0.0, None, np.where(np.arange(1000) % 2, 0.0, 1.0))}, [0], "b")
+    whole = draws({0: Sample(0.0, None, expected)}, [0], "c")
+    assert np.allclose(chosen, whole / rest, atol=1e-4)

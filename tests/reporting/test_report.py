@@ -1,0 +1,194 @@
+"""The whole report: from nothing, from runs, and in a browser."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.browser import Browser, browser
+from tests.cli import ROOT
+from tests.reporting.madeup import put_run
+from vaebench.report import load_runs, main
+from vaebench.reporting.collect import SCHEMA_VERSION
+from vaebench.reporting.papers import load_papers
+from vaebench.runner import records
+from vaebench.tables import main as tables_main
+
+PAPERS = load_papers()
+CLICK_NLL = "document.querySelector('#table thead button[data-column=nll_nats]').click()"
+ROWS = PAPERS["scvae"].rows
+
+
+def call(monkeypatch: pytest.MonkeyPatch, program: str, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", [program, *words])
+    with pytest.raises(SystemExit) as stop:
+        {"report": main, "tables": tables_main}[program]()
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine runs, one of which failed, and one whose name a page must not take for markup."""
+    folder = tmp_path_factory.mktemp("outputs")
+    for i, row in enumerate(("vae_1l", "vae_11l", "scvae", "scvae_long")):
+        for seed in (0, 1):
+            put_run(
+                folder,
+                ROWS[row],
+                "reduced",
+                seed,
+                nll_nats=90.0 - 3 * i + seed / 10,
+                svm_linear_accuracy=0.9,
+                kl=5.0 + i,
+            )
+    failed = put_run(folder, ROWS["vae_qpp"], "reduced", kl=1.0)
+    (failed / "results.json").unlink()
+    (failed / "status.json").write_text('{"state": "failed", "reason": "</script><b id=broken>"}')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        assert call(patch, "report", str(outputs), "--out", str(folder)) == 1  # much is missing
+    return folder
+
+
+def test_the_version_that_is_read_is_the_one_that_is_written() -> None:
+    assert SCHEMA_VERSION == records.SCHEMA_VERSION
+
+
+@pytest.mark.parametrize("program", ["report", "tables"])
+def test_of_nothing_every_table_says_what_is_missing(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if program == "tables":
+        monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1))
+    words = (
+        ["all", "--outputs", str(tmp_path)]
+        if program == "tables"
+        else [str(tmp_path), "--out", str(tmp_path / "r")]
+    )
+    assert call(monkeypatch, program, *words) == 1
+    captured = capsys.readouterr()
+    told = captured.out + captured.err
+    for name, paper in PAPERS.items():
+        for target, content in paper.targets.items():
+            assert f"{name}-{target}" in told
+            assert all(paper.rows[row].label in told for row in content.cells)
+
+
+def test_a_target_whose_rows_are_all_there_is_a_success(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(outputs, tmp_path / "o")
+    for row in ("vae_qpp", "vae_ppp"):
+        put_run(tmp_path / "o", ROWS[row], "reduced", 5, nll_nats=90.0)
+    words = [str(tmp_path / "o"), "--out", str(tmp_path / "r"), "--targets", "scvae-table1"]
+    assert call(monkeypatch, "report", *words) == 0
+
+
+def test_the_files_of_a_report(report: Path) -> None:
+    text = (report / "report.md").read_text()
+    assert "What reproduces" in text
+    assert "| VAE(1L) | 90.05 ± 0.05 (87.89): not comparable |" in text
+    assert "Reproduced: SCVAE has a better NLL than a VAE of one layer" in text
+    table = pd.read_csv(report / "tables/scvae-table1.csv")
+    scvae = table[(table["row"] == "SCVAE") & (table["column"] == "NLL")].iloc[0]
+    assert (scvae["theirs"], scvae["verdict"], scvae["tier"]) == (80.19, "direction agrees", "reduced")
+    assert scvae["difference"] == pytest.approx(84.05 - 80.19)
+    latex = (report / "tables/scvae-table1.tex").read_text()
+    assert r"SCVAE & 84.05 $\pm$ 0.05 (80.19)" in latex
+    assert (report / "figures/scvae-fig3.png").exists() is False  # nothing recorded of it
+
+
+def test_runs_as_a_table_for_notebooks(outputs: Path) -> None:
+    frame = load_runs(outputs)
+    assert len(frame) == 9
+    row = frame[(frame["model"] == "scvae") & (frame["seed"] == 1)].iloc[0]
+    assert (row["nll_nats"], row["nll_nats_se"], row["tier"]) == (pytest.approx(84.1), 0.1, "reduced")
+    assert row["model.latent_dim"] == 50
+    assert (frame["state"] == "failed").sum() == 1
+
+
+@pytest.mark.slow
+def test_hundreds_of_runs_take_seconds_and_no_torch(outputs: Path, tmp_path: Path) -> None:
+    for i in range(25):
+        shutil.copytree(outputs, tmp_path / "o", dirs_exist_ok=True)
+        for seed in (0, 1):
+            for folder in [*(tmp_path / "o").glob(f"*/*/*/seed{seed}")]:
+                folder.rename(folder.with_name(f"seed{100 * (i + 1) + seed}"))
+    watch = (
+        "import os, sys; from vaebench.report import main\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules, os.times().user)"
+    )
+    command = [sys.executable, "-c", watch, str(tmp_path / "o"), "--out", str(tmp_path / "r")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    torch, seconds = done.stdout.split()[-2:]
+    assert torch == "False", done.stderr
+    assert float(seconds) < 20  # of a processor; 5 or so on an idle one
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(report: Path, tmp_path: Path) -> None:
+    page = report / "index.html"
+    assert not re.search(r"(src|href)=\"(https?:)?//", page.read_text())
+    with browser(tmp_path) as b:
+        for width, height in ((1280, 900), (390, 844)):
+            b.open(page, width, height)
+            assert b.run("document.getElementById('count').textContent") == "9 of 9 runs"
+            assert b.run("document.getElementById('broken')") is None
+            assert b.run("document.documentElement.scrollWidth <= innerWidth"), (
+                "the page is wider than its window"
+            )
+
+            names = b.run("[...document.querySelectorAll('#table thead button')].map(n => n.dataset.column)")
+            place = names.index("nll_nats") + 1
+            b.run(CLICK_NLL)
+            rising = [float(text.split()[0]) for text in column(b, place) if text]
+            assert rising == sorted(rising)
+            assert len(rising) == 8
+            b.run(CLICK_NLL)
+            assert [float(text.split()[0]) for text in column(b, place) if text] == rising[::-1]
+            assert column(b, place)[-1] == ""  # what was not measured stays last
+
+            assert count_with(b, "filter", "SCVAE seed1") == "4 of 9 runs"
+            assert count_with(b, "filter", "") == "9 of 9 runs"
+            assert count_with(b, "state", "failed") == "1 of 9 runs"
+            assert count_with(b, "state", "") == "9 of 9 runs"
+
+            b.run("document.querySelectorAll('#table tbody button')[0].click()")
+            assert "c0ffee" in b.run("document.querySelector('.inside').textContent")
+            assert b.run("document.querySelectorAll('.inside svg polyline').length") >= 2
+
+            for i in (0, 7):
+                b.run(f"document.querySelectorAll('#table tbody input')[{i}].click()")
+            side = b.run(
+                "[...document.querySelectorAll('#side tr')].map(r => [...r.cells].map(c => c.textContent))"
+            )
+            assert len(side[0]) == 3
+            (nll,) = [line for line in side if line[0] == "nll_nats"]
+            assert re.search(r"\([+-]\d", nll[2])
+            assert any(line[0].startswith("model.") for line in side)
+            b.picture(tmp_path / f"{width}.png")
+        assert b.complaints == []
+        assert b.requests == []
+
+
+def column(b: Browser, number: int) -> list[str]:
+    """The texts of a column of the table of runs, from top to bottom."""
+    return b.run(f"[...document.querySelectorAll('#table tbody tr')].map(r => r.cells[{number}].textContent)")
+
+
+def count_with(b: Browser, control: str, value: str) -> str:
+    """What the page says of how many runs are shown, with a filter set."""
+    b.run(f"document.getElementById('{control}').value = '{value}'")
+    b.run(f"document.getElementById('{control}').dispatchEvent(new Event('input'))")
+    b.run(f"document.getElementById('{control}').dispatchEvent(new Event('change'))")
+    return b.run("document.getElementById('count').textContent")

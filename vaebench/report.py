@@ -1,0 +1,79 @@
+"""`python -m vaebench.report outputs --out report/`: tables, verdicts, figures and a page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from vaebench.atomic import write_bytes, write_text
+from vaebench.errors import UserError
+from vaebench.reporting.collect import find_runs, load_runs
+from vaebench.reporting.compare import Report, make_report
+from vaebench.reporting.figures import draw
+from vaebench.reporting.page import page
+from vaebench.reporting.papers import chosen, load_papers
+from vaebench.reporting.tables import frame, latex, markdown, summary, words
+
+__all__ = ["load_runs", "main", "write_report"]
+
+
+def write_report(report: Report, outputs: Path, out: Path) -> None:
+    """Fill `out`: index.html, report.md, runs.csv, and of each target a CSV, a LaTeX table and its figure."""
+    figures = {}
+    for name, target in report.targets.items():
+        write_text(out / "tables" / f"{name}.csv", frame(target).to_csv(index=False))
+        write_text(out / "tables" / f"{name}.tex", latex(target))
+        if (picture := draw(target)) is not None:
+            figures[name] = picture
+            write_bytes(out / "figures" / f"{name}.png", picture)
+    write_text(out / "report.md", in_markdown(report))
+    write_text(out / "runs.csv", load_runs(outputs).to_csv(index=False))
+    write_text(out / "index.html", page(report, figures, outputs))
+
+
+def in_markdown(report: Report) -> str:
+    """Every paper's words and tables, then what could not be used."""
+    parts = ["# What reproduces, and how sure we are\n", summary(list(report.targets.values()))]
+    for paper, content in report.papers.items():
+        parts += [f"## {content.title}\n", f"{content.authors}\n", *_bulleted(words(report, paper))]
+        parts += [markdown(target) for target in report.targets.values() if target.name.paper == paper]
+    if report.problems:
+        parts += ["## Could not be used\n", "\n".join(f"- {problem}" for problem in report.problems)]
+    return "\n".join(parts) + "\n"
+
+
+def _bulleted(lines: list[str]) -> list[str]:
+    first, *rest = lines
+    return [f"{first}\n", "".join(f"- {line}\n" for line in rest)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(": ")[2])
+    parser.add_argument("outputs", nargs="?", default=Path("outputs"), type=Path)
+    parser.add_argument("--out", default=Path("report"), type=Path)
+    parser.add_argument(
+        "--targets", nargs="*", default=["all"], help="whose rows must be there, for the exit status"
+    )
+    options = parser.parse_args()
+    try:
+        papers = load_papers()
+        names = [str(name) for name in chosen(papers, options.targets)]
+        report = make_report(papers, list(find_runs(options.outputs)))
+        write_report(report, options.outputs, options.out)
+    except UserError as error:
+        sys.exit(str(error))
+    targets = [report.targets[name] for name in names]
+    print(summary(targets))
+    for problem in report.problems:
+        print(problem, file=sys.stderr)
+    for target in targets:
+        if target.missing:
+            labels = "; ".join(target.paper.rows[row].label for row in target.missing)
+            print(f"{target.name}: not run: {labels}", file=sys.stderr)
+    print(f"{options.out}/index.html")
+    sys.exit(int(any(target.missing for target in targets)))
+
+
+if __name__ == "__main__":
+    main()

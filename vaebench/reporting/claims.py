@@ -1,0 +1,96 @@
+"""Does a claim hold? By how many draws of seeds and test points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from vaebench.reporting.match import Matches, RowRuns
+from vaebench.reporting.measures import parts_of, replicates, value
+from vaebench.reporting.papers import TIERS, Claim, Greater, Ordered, Statement, Tier, Within
+
+SURE = 0.95
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """What our runs say of a claim."""
+
+    claim: Claim
+    verdict: str
+    """reproduced, not reproduced, inconclusive, not run."""
+    confidence: float | None
+    """The share of draws in which the claim holds."""
+    tier: Tier | None
+    seeds: tuple[int, ...]
+    numbers: Mapping[str, float]
+    """Row -> mean over seeds."""
+    notes: tuple[str, ...]
+
+
+def judge(claim: Claim, paper: str, matches: Matches) -> ClaimVerdict:
+    """The verdict at the best tier that has all of the claim's rows."""
+    statement = claim.statement
+    names = parts_of(statement.measure)
+    missing = [*statement.rows]
+    for tier in TIERS:
+        rows = {row: matches.of(paper, row, tier).with_measure(names) for row in statement.rows}
+        if all(found.runs for found in rows.values()):
+            return _judged(claim, tier, rows)
+        missing = min(missing, [row for row, found in rows.items() if not found.runs], key=len)
+    return ClaimVerdict(claim, "not run", None, None, (), {}, (f"missing: {', '.join(missing)}",))
+
+
+def _judged(claim: Claim, tier: Tier, rows: Mapping[str, RowRuns]) -> ClaimVerdict:
+    statement = claim.statement
+    notes = [*dict.fromkeys(note for found in rows.values() for note in found.notes)]
+    if tier != "full":
+        notes.append(f"tier {tier}")
+    if variants := sorted({found.variant for found in rows.values() if found.variant}):
+        notes.append(f"data: {', '.join(variants)}")
+    seeds = tuple(sorted(set.intersection(*(set(found.runs) for found in rows.values()))))
+
+    def verdict(word: str, confidence: float | None) -> ClaimVerdict:
+        numbers = {
+            row: float(np.mean([value(found.runs[seed], statement.measure) for seed in seeds or found.runs]))
+            for row, found in rows.items()
+        }
+        return ClaimVerdict(claim, word, confidence, tier, seeds, numbers, tuple(notes))
+
+    if not seeds:
+        notes.append("no seed that all rows have")
+        return verdict("inconclusive", None)
+    if len({found.variant for found in rows.values()}) > 1:
+        notes.append("rows on different data")
+        return verdict("inconclusive", None)
+    of_row = {row: replicates(found.runs, seeds, statement.measure, row) for row, found in rows.items()}
+    if len(seeds) == 1:
+        notes.append("one seed: how much seeds differ is not known")
+        if all(np.ptp(values) == 0 for values in of_row.values()):
+            notes.append("nor any error over test points")
+            return verdict("inconclusive", None)
+    confidence = float(holds(statement, of_row).mean())
+    if tier == "smoke":
+        return verdict("inconclusive", confidence)
+    sure = "reproduced" if confidence >= SURE else "not reproduced" if confidence <= 1 - SURE else ""
+    return verdict(sure or "inconclusive", confidence)
+
+
+def holds(statement: Statement, of_row: Mapping[str, np.ndarray]) -> np.ndarray:
+    """In which draws the statement is true, `[DRAWS]`; what is not finite makes it false."""
+    if isinstance(statement, Greater):
+        tests = [of_row[a] - of_row[b] > statement.by for a, b in statement.pairs]
+    elif isinstance(statement, Within):
+        low = -np.inf if statement.low is None else statement.low
+        high = np.inf if statement.high is None else statement.high
+        tests = [(low <= of_row[row]) & (of_row[row] <= high) for row in statement.rows]
+    elif isinstance(statement, Ordered):
+        sign = 1 if statement.direction == "rises" else -1
+        tests = [sign * (of_row[b] - of_row[a]) > 0 for a, b in pairwise(statement.rows)]
+    else:
+        values = np.stack([of_row[row] for row in statement.rows])
+        tests = [(values.min(0) > 0) & (values.max(0) <= statement.factor * values.min(0))]
+    return np.logical_and.reduce(tests)

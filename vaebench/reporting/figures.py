@@ -1,0 +1,227 @@
+"""The papers' figures, drawn again from what runs recorded."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure as Canvas
+from matplotlib.image import imread
+
+from vaebench.reporting.collect import Run
+from vaebench.reporting.compare import TargetReport, mean_and_error
+from vaebench.reporting.measures import parts_of
+from vaebench.reporting.papers import Figure
+
+COLOURS = ["#1f3a5f", "#c8553d", "#5b8e7d", "#8d6a9f", "#d9a441", "#6c757d", "#2a9d8f"]
+
+
+def draw(report: TargetReport) -> bytes | None:
+    """The figure as PNG, or None where the target has none or nothing of it has run."""
+    figure = report.target.figure
+    if figure is None:
+        return None
+    canvas = DRAWN_BY[figure.kind](report, figure)
+    if canvas is None:
+        return None
+    tiers = sorted({found.tier for found in report.runs.values() if found.runs})
+    variants = sorted({found.variant for found in report.runs.values() if found.variant})
+    marks = [f"tier {tier}" for tier in tiers if tier != "full"] + [f"data {variant}" for variant in variants]
+    if marks:
+        canvas.suptitle(", ".join(marks), x=0.995, ha="right", fontsize=7, color="#c8553d")
+    buffer = io.BytesIO()
+    canvas.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def bars(report: TargetReport, figure: Figure) -> Canvas | None:
+    """A group of bars a row, a bar a measure; errors over seeds."""
+    rows = [row for row in figure.rows if _has(report, row, *figure.measures)]
+    if not rows:
+        return None
+    canvas, (axis,) = _canvas(1.3 * len(rows) + 2, 3.4)
+    width = 0.8 / len(figure.measures)
+    for i, measure in enumerate(figure.measures):
+        found = [_number(report, row, measure) for row in rows]
+        places = np.arange(len(rows)) + (i - (len(figure.measures) - 1) / 2) * width
+        errors = [error or 0.0 for _, error in found]
+        axis.bar(
+            places,
+            [value for value, _ in found],
+            width,
+            yerr=errors,
+            color=COLOURS[i],
+            label=_label(report, measure),
+        )
+    axis.set_xticks(range(len(rows)), [_wrapped(report.paper.rows[row].label) for row in rows], fontsize=8)
+    axis.set(yscale="log" if figure.log else "linear")
+    axis.legend(frameon=False, fontsize=8)
+    return canvas
+
+
+def lines(report: TargetReport, figure: Figure) -> Canvas | None:
+    """A panel a measure, a line a series; errors over seeds."""
+    every = {row for series in figure.series.values() for row in series.values()}
+    if not any(_has(report, row, measure) for row in every for measure in figure.measures):
+        return None
+    canvas, axes = _canvas(4.6 * len(figure.measures), 3.4, len(figure.measures))
+    for axis, measure in zip(axes, figure.measures, strict=True):
+        for i, (label, rows) in enumerate(figure.series.items()):
+            there = {
+                x: _number(report, row, measure) for x, row in rows.items() if _has(report, row, measure)
+            }
+            if there:
+                values, errors = zip(*there.values(), strict=True)
+                axis.errorbar(
+                    list(there), values, [error or 0.0 for error in errors],
+                    color=COLOURS[i], marker=".", capsize=3, label=label,
+                )  # fmt: skip
+        axis.set(xlabel=figure.x, ylabel=_label(report, measure), yscale="log" if figure.log else "linear")
+        axis.legend(frameon=False, fontsize=8)
+    return canvas
+
+
+def montage(report: TargetReport, figure: Figure) -> Canvas | None:
+    """The rows' recorded pictures, a column a row of the table, of the first seed."""
+    rows = [row for row in figure.rows if any(_picture(report, row, name) for name in figure.pictures)]
+    if not rows:
+        return None
+    canvas = Canvas(figsize=(3 * len(rows), 2.8 * len(figure.pictures)), layout="constrained")
+    axes = canvas.subplots(len(figure.pictures), len(rows), squeeze=False)
+    for line, name in zip(axes, figure.pictures, strict=True):
+        for axis, row in zip(line, rows, strict=True):
+            axis.set_axis_off()
+            if (path := _picture(report, row, name)) is not None:
+                axis.imshow(imread(path))
+    for axis, row in zip(axes[0], rows, strict=True):
+        axis.set_title(report.paper.rows[row].label, fontsize=9)
+    return canvas
+
+
+def plane(report: TargetReport, figure: Figure) -> Canvas | None:
+    """Entropy power over Fisher information of every row, the isotropic curve, the ways through training."""
+    measures = ("posterior_fisher", "entropy_power")
+    rows = [row for row in figure.rows if _has(report, row, *measures)]
+    if not rows:
+        return None
+    canvas, (left, right) = _canvas(9.5, 3.8, 2)
+    units = 1.0
+    for i, row in enumerate(rows):
+        (x, x_error), (y, y_error) = (_number(report, row, measure) for measure in measures)
+        run = _first(report, row)
+        units = float(run.settings.get("model.latent_dim", units))
+        label = report.paper.rows[row].label
+        left.errorbar(
+            x, y, y_error or 0.0, x_error or 0.0, fmt="o", color=COLOURS[i % len(COLOURS)], label=label
+        )
+        path = _arrays(run, "fisher_shannon").get("trajectory", np.empty((0, 2)))
+        if len(path) > 1:
+            right.plot(*path.T, color=COLOURS[i % len(COLOURS)], linewidth=0.8)
+            right.scatter(*path.T, c=np.arange(len(path)), cmap="viridis", s=8, zorder=3)
+    low, high = left.get_xlim()
+    curve = np.geomspace(max(low, units / 4, 1e-3), max(high, units), 100)
+    for axis in (left, right):
+        axis.plot(curve, units / curve, "--", color="grey", linewidth=0.8, label="isotropic Gaussians")
+        axis.set(xscale="log", yscale="log", xlabel="Fisher information", ylabel="entropy power")
+    right.set_title("through training, later is lighter", fontsize=9)
+    left.legend(frameon=False, fontsize=7)
+    return canvas
+
+
+def layers(report: TargetReport, figure: Figure) -> Canvas | None:
+    """KL and mutual information behind each layer, trained and random; mean and error over all runs."""
+    (row,) = figure.rows
+    stored = [_arrays(run, "propagation") for run in report.runs[row].runs.values()]
+    stored = [arrays for arrays in stored if "kl" in arrays]
+    if not stored:
+        return None
+    titles = {"kl": "KL of the posteriors", "marginal_kl": "KL of the aggregate", "mi": "mutual information"}
+    canvas, axes = _canvas(10, 3.2, 3)
+    for axis, (name, title) in zip(axes, titles.items(), strict=True):
+        values = np.concatenate([arrays[name] for arrays in stored])  # [runs, decoders, layers]
+        for i, decoder in enumerate(stored[0]["decoders"]):
+            of_decoder = values[:, i]
+            errors = of_decoder.std(0, ddof=1) / len(of_decoder) ** 0.5 if len(of_decoder) > 1 else None
+            axis.errorbar(
+                range(values.shape[-1]), of_decoder.mean(0), errors,
+                marker=".", capsize=3, color=COLOURS[i], label=str(decoder),
+            )  # fmt: skip
+        axis.set(xlabel="layer", ylabel="nats", title=title, xticks=range(values.shape[-1]))
+        axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
+    axes[0].legend(frameon=False, fontsize=8)
+    return canvas
+
+
+def map_of_codes(report: TargetReport, figure: Figure) -> Canvas | None:
+    """The variance of x given z over the plane of codes, and the run's own picture of the digits."""
+    (row,) = figure.rows
+    if not report.runs[row].runs:
+        return None
+    run = _first(report, row)
+    arrays = _arrays(run, "variance_map")
+    if "variance" not in arrays:
+        return None
+    canvas, (axis,) = _canvas(4.6, 3.8)
+    shown = np.where(arrays["masked"], np.nan, arrays["variance"])
+    z = arrays["grid"].reshape(-1, 2)
+    box = (z[:, 0].min(), z[:, 0].max(), z[:, 1].min(), z[:, 1].max())
+    colours = colormaps["RdYlBu_r"].with_extremes(bad="0.8")
+    canvas.colorbar(axis.imshow(shown, origin="lower", extent=box, cmap=colours, aspect="auto"), ax=axis)
+    axis.set(xlabel="$z_1$", ylabel="$z_2$", title=f"variance of x given z, seed {run.seed}")
+    return canvas
+
+
+DRAWN_BY: dict[str, Callable[[TargetReport, Figure], Canvas | None]] = {
+    "bars": bars, "lines": lines, "montage": montage, "plane": plane, "layers": layers, "map": map_of_codes,
+}  # fmt: skip
+
+
+def _canvas(width: float, height: float, columns: int = 1) -> tuple[Canvas, Any]:
+    canvas = Canvas(figsize=(width, height), layout="constrained")
+    axes = canvas.subplots(1, columns, squeeze=False)[0]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    return canvas, axes
+
+
+def _has(report: TargetReport, row: str, *measures: str) -> bool:
+    names = [name for measure in measures for name in parts_of(measure)]
+    return bool(report.runs[row].with_measure(names).runs)
+
+
+def _number(report: TargetReport, row: str, measure: str) -> tuple[float, float | None]:
+    return mean_and_error(report.runs[row].with_measure(parts_of(measure)), measure)
+
+
+def _first(report: TargetReport, row: str) -> Run:
+    runs = report.runs[row].runs
+    return runs[min(runs)]
+
+
+def _picture(report: TargetReport, row: str, name: str) -> Path | None:
+    paths = [run.path / "figures" / f"{name}.png" for run in report.runs[row].runs.values()]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _arrays(run: Run, name: str) -> dict[str, np.ndarray]:
+    """Stored arrays, or nothing where they cannot be read."""
+    try:
+        with np.load(run.path / "arrays" / f"{name}.npz") as stored:
+            return dict(stored)
+    except (OSError, ValueError):
+        return {}
+
+
+def _label(report: TargetReport, measure: str) -> str:
+    """What the target's columns call it."""
+    return next(
+        (name for name, column in report.target.columns.items() if column.measure == measure), measure
+    )
+
+
+def _wrapped(label: str) -> str:
+    return label.replace(" + ", "\n+ ")

@@ -1,0 +1,225 @@
+"""The report as one HTML page that needs nothing else: no network, no file beside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from vaebench.reporting.claims import ClaimVerdict
+from vaebench.reporting.collect import Run
+from vaebench.reporting.compare import Cell, Report, TargetReport
+from vaebench.reporting.markup import Markup, chip, element, folded_list, table
+from vaebench.reporting.tables import claim_cells, numbers, remarks, words
+
+ASSETS = Path(__file__).parent / "assets"
+PICTURE_BYTES = 20 * 2**20
+"""Of the runs' own pictures; those that do not fit are named by their path."""
+PICTURE_WIDTH = 640
+CURVES = ("elbo", "kl", "active_units")
+POINTS = 120
+
+
+def page(report: Report, figures: Mapping[str, bytes], outputs: Path) -> str:
+    """The whole page."""
+    assets = {path.name: Markup(path.read_text()) for path in ASSETS.iterdir() if path.is_file()}
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        Markup('<link rel="icon" href="data:,">'),
+        element("title", "vaebench report"),
+        element("style", assets["page.css"]),
+    )
+    body = element(
+        "body",
+        head_of(report, outputs),
+        *(paper_of(report, name, figures) for name in report.papers),
+        assets["runs.html"],
+        element("script", data_of(report), id="data", type="application/json"),
+        element("script", assets["page.js"]),
+    )
+    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+
+
+def head_of(report: Report, outputs: Path) -> Markup:
+    """Title, counts of runs by state, what is missing or unreadable, where to go."""
+    states = Counter(run.state for run in report.runs)
+    told = ", ".join(f"{count} {state}" for state, count in states.most_common()) or "no run yet"
+    made = datetime.now(UTC).isoformat(timespec="minutes")
+    links = (element("a", name, href=f"#{name}") for name in (*report.papers, "runs", "compare"))
+    unfinished = [run for run in report.runs if run.state not in ("complete", "unreadable")]
+    absent = [f"no experiment of that name yet: {name}" for name in report.missing_experiments]
+    return element(
+        "header",
+        element("h1", "vaebench"),
+        element("p", f"{outputs}: {told}; made {made}"),
+        element("nav", *links),
+        folded_list("Could not be used", report.problems, is_open=True),
+        folded_list("Not complete", [f"{run}: {run.state} {run.note}" for run in unfinished], is_open=True),
+        folded_list("Not built", absent),
+    )
+
+
+def paper_of(report: Report, paper: str, figures: Mapping[str, bytes]) -> Markup:
+    """A paper's words, then its tables and figures."""
+    content = report.papers[paper]
+    first, *rest = words(report, paper)
+    targets = [target for target in report.targets.values() if target.name.paper == paper]
+    return element(
+        "section",
+        element("h2", content.title),
+        element("p", content.authors, class_="dim"),
+        element("p", first),
+        element("ul", *(element("li", line) for line in rest)),
+        *(target_of(target, figures.get(str(target.name))) for target in targets),
+        id=paper,
+    )
+
+
+def target_of(report: TargetReport, figure: bytes | None) -> Markup:
+    """A table or figure: numbers with verdicts, claims, picture, remarks; folded if nothing has run."""
+    columns = list(report.target.columns)
+    parts = [table(["", *columns, "runs"], (row_of(report, row, columns) for row in report.target.cells))]
+    if report.claims:
+        titles = ("claim", "verdict", "confidence", "seeds", "remarks")
+        parts.append(table(titles, map(claim_of, report.claims), class_="claims"))
+    if figure is not None:
+        source = f"data:image/png;base64,{base64.b64encode(figure).decode()}"
+        parts.append(element("img", src=source, alt=report.target.title))
+    parts.append(folded_list("Remarks", list(remarks(report))))
+    parts.append(element("pre", f"make {report.name} TIER=full SEEDS=0,1,2"))
+    cells, claims = report.counts()
+    counts = [
+        f"{what}: {', '.join(f'{n} {verdict}' for verdict, n in counter.items())}"
+        for what, counter in (("claims", claims), ("numbers", cells))
+        if counter
+    ]
+    title = element("summary", report.target.title, " ", element("span", "; ".join(counts), class_="dim"))
+    is_there = len(report.missing) < len(report.runs)
+    return element("details", title, *parts, class_="target", id=str(report.name), open=is_there)
+
+
+def row_of(report: TargetReport, row: str, columns: Sequence[str]) -> Markup:
+    """A line of the table: ours, theirs and verdict of each column, and which runs these are."""
+    found, label = report.runs[row], report.paper.rows[row]
+    about = f"{found.tier}, seeds {', '.join(map(str, found.runs))}" if found.runs else "not run"
+    if found.variant:
+        about += f", {found.variant}"
+    cells = (cell_of(report.cells[row, name], report.target.columns[name].digits) for name in columns)
+    return element(
+        "tr", element("th", label.label, title=label.experiment), *cells, element("td", about, class_="dim")
+    )
+
+
+def cell_of(cell: Cell, digits: int) -> Markup:
+    """Ours, theirs in brackets, a star where theirs is doubted, and the verdict; remarks on hovering."""
+    doubted = any(note.startswith("published value doubted") for note in cell.notes)
+    verdict = chip(cell.verdict) if cell.published is not None else ""
+    return element("td", numbers(cell, digits), " * " * doubted, " ", verdict, title="; ".join(cell.notes))
+
+
+def claim_of(claim: ClaimVerdict) -> Markup:
+    says, verdict, sure, seeds, notes = claim_cells(claim)
+    cells = (says, chip(verdict), sure, seeds, notes)
+    return element("tr", *(element("td", cell) for cell in cells))
+
+
+def data_of(report: Report) -> Markup:
+    """Every run as JSON, safe inside a script element."""
+    rows: dict[str, list[str]] = {}
+    for target in report.targets.values():
+        for row, found in target.runs.items():
+            for run in found.runs.values():
+                rows.setdefault(str(run), []).append(f"{target.name}: {target.paper.rows[row].label}")
+    first = sorted(report.runs, key=lambda run: str(run) not in rows)
+    pictures, left = {}, PICTURE_BYTES
+    for run in first:
+        pictures[str(run)], left = pictures_of(run, left)
+    runs = [
+        {
+            "id": str(run),
+            **{
+                name: getattr(run, name)
+                for name in ("dataset", "model", "seed", "version", "tier", "state", "note")
+            },
+            "rows": rows.get(str(run), []),
+            "numbers": {name: [n.value, n.standard_error, n.unit, n.n] for name, n in run.numbers.items()},
+            "settings": run.settings,
+            "training": run.results.get("training", {}),
+            "curves": curves_of(run),
+            "attempts": [attempt_of(attempt) for attempt in run.attempts],
+            "pictures": pictures[str(run)],
+            "path": str(run.path),
+        }
+        for run in report.runs
+    ]
+    return Markup(json.dumps(_finite(runs), allow_nan=False, default=str).replace("</", "<\\/"))
+
+
+def curves_of(run: Run) -> dict[str, list[list[float]]]:
+    """`split name` -> (epoch, value), thinned to what a small picture shows."""
+    step = max(1, -(-len(run.epochs) // POINTS))
+    lines = (
+        [*run.epochs[::step], *([run.epochs[-1]] if (len(run.epochs) - 1) % step else [])]
+        if run.epochs
+        else []
+    )
+    return {
+        f"{split} {name}": points
+        for name in CURVES
+        for split in ("train", "valid")
+        if (points := [[line["epoch"], line[split][name]] for line in lines if name in line.get(split, {})])
+    }
+
+
+def attempt_of(attempt: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a record of provenance what a reader asks for first."""
+    git, hardware = attempt.get("git") or {}, attempt.get("hardware") or {}
+    commit = f"{git.get('commit', '?')[:10]}{' with changes' if git.get('dirty') else ''}"
+    where = [str(hardware[key]) for key in ("cpu", "gpu", "device") if hardware.get(key)]
+    packages = attempt.get("packages") or {}
+    return {
+        "time": attempt.get("time", ""),
+        "command": attempt.get("command", ""),
+        "commit": commit,
+        "hardware": ", ".join(where),
+        "torch": packages.get("torch", ""),
+    }
+
+
+def pictures_of(run: Run, left: int) -> tuple[dict[str, str], int]:
+    """The run's pictures as data, small, as long as there is room; then their paths."""
+    found = {}
+    for path in sorted((run.path / "figures").glob("*.png")):
+        if left <= 0:
+            found[path.stem] = str(path)
+            continue
+        try:
+            with Image.open(path) as image:
+                image.thumbnail((PICTURE_WIDTH, PICTURE_WIDTH))
+                buffer = io.BytesIO()
+                image.convert("RGB").save(buffer, format="WEBP", quality=70)
+        except (OSError, ValueError):
+            found[path.stem] = str(path)
+            continue
+        left -= buffer.tell()
+        found[path.stem] = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return found, left
+
+
+def _finite(value: Any) -> Any:
+    """Without NaN and infinities, which JSON does not have."""
+    if isinstance(value, dict):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,173 @@
+"""Tables of ours beside theirs, in Markdown, CSV and LaTeX, and the report's words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from vaebench.reporting.claims import ClaimVerdict
+from vaebench.reporting.compare import CELL_VERDICTS, CLAIM_VERDICTS, Cell, Report, TargetReport
+
+MISSING = "not run"
+
+
+def frame(report: TargetReport) -> pd.DataFrame:
+    """A row for each cell: ours, theirs, the verdict and what goes with it."""
+    return pd.DataFrame(
+        {
+            "row": report.paper.rows[cell.row].label,
+            "experiment": report.paper.rows[cell.row].experiment,
+            "column": cell.column,
+            "measure": cell.measure,
+            "ours": cell.ours,
+            "standard_error": cell.standard_error,
+            "theirs": cell.published,
+            "difference": cell.difference,
+            "verdict": cell.verdict,
+            "tier": cell.tier or "",
+            "data": cell.variant,
+            "seeds": " ".join(map(str, cell.seeds)),
+            "notes": "; ".join(cell.notes),
+        }
+        for cell in report.cells.values()
+    )
+
+
+def markdown(report: TargetReport) -> str:
+    """The table as the paper has it, then its verdicts, claims and remarks."""
+    lines = [f"### {report.name}: {report.target.title}", ""]
+    columns = list(report.target.columns)
+    lines += _pipes(["", *columns, "tier, seeds"])
+    for row in report.target.cells:
+        cells = [report.cells[row, column] for column in columns]
+        ours = [told(cell, report.target.columns[cell.column].digits) for cell in cells]
+        line = [report.paper.rows[row].label, *ours, _about(cells)]
+        lines.append(f"| {' | '.join(map(_md, line))} |")
+    lines += ["", *(f"- {line}" for line in remarks(report))]
+    if report.claims:
+        lines += ["", *_pipes(["claim", "verdict", "confidence", "seeds", "remarks"])]
+        lines += [f"| {' | '.join(map(_md, claim_cells(claim)))} |" for claim in report.claims]
+    return "\n".join(lines) + "\n"
+
+
+def latex(report: TargetReport) -> str:
+    """A booktabs table: ours with its error, theirs in brackets."""
+    columns = list(report.target.columns)
+    lines = [
+        f"% {report.name}: ours (theirs)",
+        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        r"\toprule",
+        " & ".join(["", *map(_tex, columns)]) + r" \\",
+        r"\midrule",
+    ]
+    for row in report.target.cells:
+        cells = [numbers(report.cells[row, c], report.target.columns[c].digits) for c in columns]
+        lines.append(
+            " & ".join([_tex(report.paper.rows[row].label), *(_tex(cell) for cell in cells)]) + r" \\"
+        )
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def told(cell: Cell, digits: int) -> str:
+    """`87.9 ± 0.1 (87.89): agrees`."""
+    return f"{numbers(cell, digits)}: {cell.verdict}" if cell.published is not None else numbers(cell, digits)
+
+
+def numbers(cell: Cell, digits: int) -> str:
+    """`87.9 ± 0.1 (87.89)`: ours with its error, theirs in brackets."""
+    ours = "–"
+    if cell.ours is not None:
+        ours = f"{cell.ours:.{digits}f}"
+        if cell.standard_error is not None:
+            ours += f" ± {cell.standard_error:.{max(digits, 1)}f}"
+    return ours if cell.published is None else f"{ours} ({cell.published:g})"
+
+
+def claim_cells(claim: ClaimVerdict) -> list[str]:
+    """Claim, verdict, confidence, seeds, remarks."""
+    confidence = "" if claim.confidence is None else f"{claim.confidence:.3f}"
+    notes = [note for note in (claim.claim.note, *claim.notes) if note]
+    where = f"{claim.claim.says} ({claim.claim.where})"
+    return [where, claim.verdict, confidence, " ".join(map(str, claim.seeds)), "; ".join(notes)]
+
+
+def remarks(report: TargetReport) -> Iterable[str]:
+    """What a reader of the numbers must know, each once."""
+    labels = report.paper.rows
+    if report.missing:
+        yield f"Not run: {', '.join(labels[row].label for row in report.missing)}."
+    by_note: dict[str, list[str]] = {}
+    for cell in report.cells.values():
+        for note in cell.notes:
+            by_note.setdefault(note, []).append(f"{labels[cell.row].label} {cell.column}")
+    for note, cells in by_note.items():
+        yield f"{', '.join(cells) if len(cells) < len(report.cells) else 'All'}: {note}."
+
+
+def words(report: Report, paper: str) -> list[str]:
+    """What of a paper reproduces and how sure that is: the counts, then a sentence for each claim."""
+    targets = [target for target in report.targets.values() if target.name.paper == paper]
+    claims = [claim for target in targets for claim in target.claims]
+    count = Counter(claim.verdict for claim in claims)
+    cells = sum((target.counts()[0] for target in targets), Counter())
+    opening = f"Of {len(claims)} claims {_counted(count, CLAIM_VERDICTS)}"
+    if total := sum(cells.values()):
+        opening += f"; of {total} published numbers {_counted(cells, CELL_VERDICTS)}"
+    text = [f"{opening}."]
+    for verdict in CLAIM_VERDICTS[:3]:
+        text += [_sentence(claim) for claim in claims if claim.verdict == verdict and claim.tier != "smoke"]
+    if smoke := sum(claim.tier == "smoke" for claim in claims):
+        text.append(f"{smoke} claims have run at the smoke tier only, which decides nothing.")
+    return text
+
+
+def summary(targets: Sequence[TargetReport]) -> str:
+    """A line for each target: how much has run, and with which verdicts."""
+    lines = _pipes(
+        ["target", "rows run", "tiers", "seeds", *CLAIM_VERDICTS, *(f"{v} (cells)" for v in CELL_VERDICTS)]
+    )
+    for target in targets:
+        cells, claims = target.counts()
+        runs = [found for found in target.runs.values() if found.runs]
+        tiers = " ".join(sorted({found.tier for found in runs}))
+        seeds = sorted({len(found.runs) for found in runs})
+        row = [str(target.name), f"{len(target.runs) - len(target.missing)} of {len(target.runs)}", tiers,
+               " to ".join(map(str, {*seeds[:1], *seeds[-1:]})), *(str(claims[v]) for v in CLAIM_VERDICTS),
+               *(str(cells[v]) for v in CELL_VERDICTS)]  # fmt: skip
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _sentence(claim: ClaimVerdict) -> str:
+    seeds = "one seed" if len(claim.seeds) == 1 else f"{len(claim.seeds)} seeds"
+    sure = "" if claim.confidence is None else f"it holds in {100 * claim.confidence:.1f} % of draws, "
+    marks = "".join(f", {note}" for note in claim.notes if note.startswith(("tier ", "data: ")))
+    return f"{claim.verdict.capitalize()}: {claim.claim.says} ({sure}{seeds}{marks})."
+
+
+def _counted(count: Counter[str], verdicts: Sequence[str]) -> str:
+    return ", ".join(f"{count[verdict]} {verdict}" for verdict in verdicts if count[verdict]) or "none"
+
+
+def _about(cells: Sequence[Cell]) -> str:
+    known = [cell for cell in cells if cell.ours is not None]
+    about = dict.fromkeys(
+        f"{cell.tier}, {len(cell.seeds)}{f', {cell.variant}' if cell.variant else ''}" for cell in known
+    )
+    return "; ".join(about) or MISSING
+
+
+def _pipes(head: Sequence[str]) -> list[str]:
+    return [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+
+
+def _md(text: str) -> str:
+    return text.replace("|", "&#124;")
+
+
+def _tex(text: str) -> str:
+    escaped = re.sub(r"([&%$#_{}])", r"\\\1", text)
+    return escaped.replace("±", r"$\pm$").replace("–", "--")
