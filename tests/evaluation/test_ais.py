@@ -21,7 +21,7 @@ from vaebench.priors.vamp import Mixture
 
 TOY = LinearGaussian.make(gains=(1.5, 0.8))
 WRONG = {"shift": 0.5, "log_ratio": 0.5}
-SMALLEST = 1.0  # bytes: the least number of rows a chunk, which is 64
+SMALLEST = 1000.0  # bytes, which make the usual least number of rows a chunk, 64
 KEY = "20_2_6_linear_{}"
 
 

@@ -18,7 +18,7 @@ from vaebench.model import Model
 from vaebench.models.latent import LatentModel
 
 TOY = LinearGaussian.make(gains=(1.5, 0.8))
-SMALLEST = 1.0  # bytes: the least number of rows a chunk, which is 64
+SMALLEST = 1000.0  # bytes, which make the usual least number of rows a chunk, 64
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +106,7 @@ class Tables(Model):
 
     has_latent: ClassVar = True
     has_density: ClassVar = True
+    spec = DataSpec("toy", (2,), "binary", None)
     q = torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.3, 0.6], [0.25, 0.25, 0.5]])
     p = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.1, 0.6, 0.2, 0.1], [0.05, 0.1, 0.25, 0.6]])
     prior = torch.tensor([[0.1, 0.1, 0.8]])
@@ -127,13 +128,10 @@ def number(x: Tensor) -> Tensor:
     return (2 * x[..., 0] + x[..., 1]).long()
 
 
-BINARY = DataSpec("toy", (2,), "binary", None)
-
-
 def test_a_chain_of_four_states_has_its_law_at_each_step_and_ends_at_its_stationary_one(tmp_path):
     """The first step tells a chain that skips its start, or draws one of the two from a mean."""
     x = torch.tensor([[0, 0], [0, 0], [0, 0], [1, 0]]).repeat(1500, 1)
-    context = make_context(Tables(), Split(x, None), tmp_path, spec=BINARY)
+    context = make_context(Tables(), Split(x, None), tmp_path, spec=Tables.spec)
     measure(chain(num_chains=3000, num_steps=30, num_kept=4), context)
     arrays = saved(context, "chain")
     transition = (Tables.q @ Tables.p).double().numpy()

@@ -29,7 +29,7 @@ SETTINGS = {
     "num_samples": 16,
     "num_importance": 2000,
 }
-SMALLEST = 1.0  # of batch_bytes: 64 rows a chunk
+SMALLEST = 1000.0  # of batch_bytes: 64 rows a chunk
 
 
 class OpaqueUnknown(OpaquePosterior):

@@ -28,6 +28,7 @@ class Painter(Model):
     has_density = False
     num_steps = 2
     latent_dim = 4
+    spec = toy_spec((1, 3, 4))
 
     def encode(self, x: Tensor) -> Gaussian:
         grey = x.mean((1, 2, 3))
