@@ -260,6 +260,19 @@ def test_differences_agree_with_unrolling_through_an_lstm(dropout: float) -> Non
     assert max(float((direct[name] - exact[name]).norm() / exact[name].norm()) for name in exact) > 0.1
 
 
+def test_an_lstm_of_single_precision_has_the_second_derivatives_of_double(monkeypatch: Any) -> None:
+    """It may run in other kernels, whose second derivatives are theirs to have."""
+    x = (torch.rand(3, 5, generator=torch.Generator().manual_seed(0)) < 0.5).double()
+    monkeypatch.setattr(torch, "randn_like", lambda like: torch.full_like(like, 0.8))
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        model = recurrent_model(0.0).to(dtype)
+        model.encode(x.to(dtype)).mean.sum().backward()
+        found.append(torch.cat([weight.grad.flatten() for weight in model.decoder.lstm.parameters()]))
+    torch.testing.assert_close(found[0].double(), found[1], rtol=1e-3, atol=1e-6)
+    assert float(found[1].norm()) > 1e-3
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_all_modes_have_the_same_refined_posterior(mode: str) -> None:
     x = data(4)
