@@ -28,6 +28,8 @@ SMALLER = {
     "sequential_vae": ["model.steps=2", "model.channels=[8,8,8,8]", "model.width=8"],
     "pixelcnnpp_vae": ["model.decoder.channels=8", "model.decoder.resnets=1"],
     "sa_vae": ["model.posterior.num_steps=2", "model.decoder.depth=3"],
+    "sa_lstm_vae": ["model.posterior.num_steps=2"],
+    "skip_sa_lstm_vae": ["model.posterior.num_steps=2"],
     "skip_sa_vae": ["model.posterior.num_steps=2", "model.decoder.depth=3"],
 }
 WITHOUT_LIKELIHOOD = {"sequential_vae"}
