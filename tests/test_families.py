@@ -27,6 +27,10 @@ QUICK = [
 SMALLER = {
     "sequential_vae": ["model.steps=2", "model.channels=[8,8,8,8]", "model.width=8"],
     "pixelcnnpp_vae": ["model.decoder.channels=8", "model.decoder.resnets=1"],
+    "sa_vae": ["model.posterior.num_steps=2", "model.decoder.depth=3"],
+    "sa_lstm_vae": ["model.posterior.num_steps=2"],
+    "skip_sa_lstm_vae": ["model.posterior.num_steps=2"],
+    "skip_sa_vae": ["model.posterior.num_steps=2", "model.decoder.depth=3"],
 }
 WITHOUT_LIKELIHOOD = {"sequential_vae"}
 COMBINATIONS = {  # axes that no family has together
@@ -40,6 +44,13 @@ COMBINATIONS = {  # axes that no family has together
     "iaf head": ["model=iaf_vae", "model/decoder=pixel_head"],
     "fae conv": ["model=fae", "model/encoder=conv4"],
     "infovae iaf": ["model=vae", "model/objective=infovae", "model/posterior=iaf"],
+    "svi skip mlp iwae": [
+        "model=skip_vae",
+        "model/posterior=svi",
+        "model/objective=iwae",
+        "model.objective.num_samples=3",
+    ],
+    "svi fae conv": ["model=fae_conv", "model/posterior=svi", "model.posterior.num_steps=2"],
     "mae vamp": ["model=mae", "model/prior=vamp"],
     "adam_norm_grad": ["model=vae", "training/optimizer=adam_norm_grad"],
 }
@@ -99,6 +110,7 @@ def test_combinations_of_scvaes_table_2_are_overrides(family: str, overrides: li
     ("choices", "reason"),
     [
         (["model=vamp_vae", "model/posterior=iaf"], "VampPrior evaluates"),
+        (["model=vamp_vae", "model/posterior=svi"], "SVIPosterior would refine under the very prior"),
         (["model=fae", "model/posterior=iaf"], "FAE wants a posterior"),
         (["model=mae", "model/decoder=gated_pixelcnn"], "MAE draws from"),
         (["dataset=gmm", "model/likelihood=gaussian", "model/encoder=resnet"], "works on images"),

@@ -36,6 +36,9 @@ class Model(nn.Module):
     """Steps that each make a better image of the last one's, with equal parts of the code; 0: it has none."""
     convolution_dtype: torch.dtype = torch.float32
     """What convolutional decoders compute in while the model trains; an evaluation never does."""
+    kl_weight: Tensor | float = 1.0
+    """What the KL weighs in the bound by which a posterior refines itself while the model trains: the step
+    sets it to the objective's. In an evaluation it is 1."""
 
     @property
     def has_gaussian_posterior(self) -> bool:
@@ -56,6 +59,11 @@ class Model(nn.Module):
     def writer(self) -> Writer | None:
         """p(x|z) word by word, where x are sentences; None elsewhere."""
         return None
+
+    @property
+    def is_compilable(self) -> bool:
+        """torch.compile can trace the training step: nothing in it differentiates for itself."""
+        return True
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) of a batch."""

@@ -45,7 +45,8 @@ class Runtime:
     convolutions: Literal["float32", "bfloat16"]
     """What convolutional decoders are trained in, by autocast; evaluations are in float32."""
     compile: Literal["auto", "always", "never"]
-    """torch.compile of the step; auto compiles on CUDA, where small networks are bound by launches."""
+    """torch.compile of the step; auto compiles on CUDA, where small networks are bound by launches.
+    A model whose posterior refines itself runs as it is."""
     checkpoint_seconds: NonNegative
     """A checkpoint is written at the first step after this many seconds since the last."""
     progress: Literal["auto", "always", "never"]

@@ -103,8 +103,10 @@ class LayerFisher:
         model, x = context.model, context.test_data[part]
         encoder, decoder = side_of(layers, "encoder"), side_of(layers, "decoder")
         if self.kind == "empirical_fisher":
-            with recorded(encoder, len(x)) as encoding, recorded(decoder, len(x)) as decoding:
-                terms = model.terms(x, 1, p=context.prior)
+            with recorded(encoder, len(x)) as encoding:
+                q = model.encode(x)
+            with recorded(decoder, len(x)) as decoding:
+                terms = model.terms(x, 1, q=q, p=context.prior)
                 elbo = terms.log_px_z[0] - terms.kl_per_datum
             yield encoding, elbo
             yield decoding, elbo
@@ -126,8 +128,10 @@ class LayerFisher:
 
     def _surrogates(self, context: Context, layers: Layers, chosen: Tensor) -> list[Measurement]:
         num = len(chosen)
+        x = context.test_data[chosen]
+        q = context.model.encode(x)
         with recorded(side_of(layers, "decoder"), num * self.num_samples) as decoding:
-            terms = context.model.terms(context.test_data[chosen], self.num_samples)
+            terms = context.model.terms(x, self.num_samples, q=q)
             loss = (terms.kl_per_datum - terms.log_px_z.mean(0)).mean()
         values = surrogates(loss, layers)
         firsts = {

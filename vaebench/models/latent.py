@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +23,10 @@ from vaebench.tokens import Writer
 
 Factory = Callable[..., Any]
 """A part whose options are set and whose sizes are not yet known."""
+
+# In an evaluation, where the pass through the decoder is kept to be differentiated:
+REFINED_AT_ONCE = 100  # data at most, and
+REFINED_NUMBERS = 2**25  # numbers that they are decoded to
 
 
 class LatentModel(Model):
@@ -55,6 +61,12 @@ class LatentModel(Model):
                 f"{type(self.posterior).__name__} has no closed form; use model/posterior=diagonal or "
                 f"model/prior=standard."
             )
+        if self.prior.needs_gaussian_posterior and not self.posterior.is_amortised:
+            raise UserError(
+                f"model.prior: {type(self.prior).__name__} is made of q(z|u) at its pseudo-inputs, which "
+                f"{type(self.posterior).__name__} would refine under the very prior that they make; use "
+                f"model/posterior=diagonal or model/prior=standard."
+            )
         self.decoder = decoder(latent_dim, self.likelihood.parameter_shape, spec.input_shape)
         self._is_convolutional = any(isinstance(module, nn.Conv2d) for module in self.decoder.modules())
 
@@ -74,8 +86,20 @@ class LatentModel(Model):
     def writer(self) -> Writer | None:
         return None if self.spec.vocabulary is None else self.decoder
 
+    @property
+    def is_compilable(self) -> bool:
+        return self.posterior.is_amortised
+
     def encode(self, x: Tensor) -> Posterior:
-        return self.posterior(self.encoder(x), lambda q: self.terms(x, q=q).log_w.mean())
+        features = self.encoder(x)
+        if self.training or self.posterior.is_amortised:
+            return self.posterior(features, BatchBound(self, x))
+        size = min(REFINED_AT_ONCE, max(1, REFINED_NUMBERS // self.parameters_per_datum))
+        parts = [
+            self.posterior(some, BatchBound(self, data))
+            for some, data in zip(features.split(size), x.split(size), strict=True)
+        ]
+        return parts[0].cat(parts)
 
     def prior_distribution(self) -> Distribution:
         return self.prior(self.encode)
@@ -101,7 +125,10 @@ class LatentModel(Model):
     ) -> Terms:
         q = self.encode(x) if q is None else q
         p = self.prior_distribution() if p is None else p
-        z = q.rsample(num_samples)
+        return self.terms_at(q.rsample(num_samples), x, q, p)
+
+    def terms_at(self, z: Tensor, x: Tensor, q: Posterior, p: Distribution) -> Terms:
+        """The same under given draws `z [S, B, D]` of q."""
         return Terms(log_px_z=self.likelihood.log_prob(x, self.decode(z, x)), z=z, q=q, p=p)
 
     def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -135,3 +162,29 @@ class LatentModel(Model):
             for name, module in getattr(self, side).named_modules():
                 if isinstance(module, (nn.Linear, nn.Conv2d, nn.LSTM)):
                     yield f"{side}.{name}", module
+
+
+@dataclass(frozen=True)
+class BatchBound:
+    """`posteriors.diagonal.Bound` of a model and a batch `x [B, *shape]`."""
+
+    model: LatentModel
+    x: Tensor
+
+    def __call__(self, q: Posterior, z: Tensor) -> Tensor:
+        terms = self.model.terms_at(z, self.x, q, self._p)
+        kl_weight = self.model.kl_weight if self.model.training else 1.0
+        return terms.log_px_z.mean(0) - kl_weight * terms.kl_per_datum
+
+    @cached_property
+    def _p(self) -> Distribution:
+        return self.model.prior_distribution()
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        parts = (self.model.decoder, self.model.likelihood, self.model.prior)
+        return [weight for part in parts for weight in part.parameters() if weight.requires_grad]
+
+    @property
+    def is_recurrent(self) -> bool:
+        return any(isinstance(module, nn.RNNBase) for module in self.model.decoder.modules())

@@ -49,5 +49,9 @@ class Objective(nn.Module):
         """`step` counts finished steps, as a scalar tensor on the device: schedules never leave it."""
         raise NotImplementedError
 
+    def kl_weight(self, step: Tensor) -> Tensor | float:
+        """What KL(q(z|x) || p(z)) weighs in the loss at `step`, for posteriors that descend it themselves."""
+        return 1.0
+
     def own_optimizer(self) -> torch.optim.Optimizer | None:
         return None

@@ -42,11 +42,13 @@ class ELBO(Objective):
         if self.free_bits > 0:
             per_unit = kl if terms.kl is None else terms.kl.mean(0)
             penalty = per_unit.clamp(min=self.free_bits).sum()
-        beta = self.beta * self.warmup(step)
         return Loss(
-            total=beta * penalty - reconstruction,
+            total=self.kl_weight(step) * penalty - reconstruction,
             parts={"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl},
         )
+
+    def kl_weight(self, step: Tensor) -> Tensor | float:
+        return self.beta * self.warmup(step)
 
     def warmup(self, step: Tensor) -> Tensor | float:
         """The factor on beta at `step`, from 0 to 1."""

@@ -59,9 +59,12 @@ class InfoVAE(Objective):
         prior = terms.p.rsample(num_samples * num_data).view_as(terms.z)
         mmd = squared_mmd(terms.z, prior, self.kernel, self.bandwidth * latent_dim).mean()
         return Loss(
-            total=(1 - self.alpha) * kl + (self.alpha + self.weight - 1) * mmd - reconstruction,
+            total=self.kl_weight(step) * kl + (self.alpha + self.weight - 1) * mmd - reconstruction,
             parts={"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl, "mmd": mmd},
         )
+
+    def kl_weight(self, step: Tensor) -> float:
+        return 1 - self.alpha
 
 
 def squared_mmd(a: Tensor, b: Tensor, kernel: Kernel, scale: float) -> Tensor:

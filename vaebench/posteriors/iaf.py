@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaebench.distributions import LOG_2PI, Distribution, Gaussian
+from vaebench.distributions import LOG_2PI, Gaussian
 from vaebench.networks.layers import Activation
 from vaebench.networks.made import MADE
-from vaebench.posteriors.diagonal import DiagonalPosterior
+from vaebench.posteriors.diagonal import Bound, DiagonalPosterior
 from vaebench.ranges import Count, Several
 
 OPEN = 1.5  # added to s, so that a new step changes z little
@@ -164,6 +164,7 @@ class IAFPosterior(nn.Module):
     """
 
     is_gaussian = False
+    is_amortised = True
 
     def __init__(
         self,
@@ -186,5 +187,5 @@ class IAFPosterior(nn.Module):
         )
         self.num_mean_draws = num_mean_draws
 
-    def forward(self, features: Tensor, bound: Callable[[Distribution], Tensor]) -> Flowed:
+    def forward(self, features: Tensor, bound: Bound) -> Flowed:
         return Flowed(self.base(features, bound), self.context(features), self.flow, self.num_mean_draws)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Annotated
 
 import torch.nn.functional as F
 from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
-from vaebench.distributions import Distribution, Gaussian
+from vaebench.distributions import Gaussian
+from vaebench.posteriors.diagonal import Bound
 
 Inner = Annotated[float, Gt(0), Lt(1)]
 
@@ -23,6 +23,7 @@ class SigmoidPosterior(nn.Module):
     """
 
     is_gaussian = True
+    is_amortised = True
 
     def __init__(self, in_features: int, latent_dim: int, *, min_std: Inner) -> None:
         super().__init__()
@@ -31,6 +32,6 @@ class SigmoidPosterior(nn.Module):
         """Before the sigmoid."""
         self.min_logvar = 2 * math.log(min_std)
 
-    def forward(self, features: Tensor, bound: Callable[[Distribution], Tensor]) -> Gaussian:
+    def forward(self, features: Tensor, bound: Bound) -> Gaussian:
         logvar = 2 * F.logsigmoid(self.std(features))
         return Gaussian(self.mean(features), logvar.clamp(min=self.min_logvar))

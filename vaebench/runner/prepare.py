@@ -97,10 +97,11 @@ def make_training(experiment: Experiment, model: Model) -> Training:
     own_optimizer = objective.own_optimizer()
     num_steps = config["steps"] or config["epochs"] * len(batches)
     schedule = build(config["schedule"], optimizer=optimizer, num_steps=num_steps)
-    compiled = runtime["compile"] == "always" or (
+    wanted = runtime["compile"] == "always" or (
         # Every length of a batch of sentences would be compiled anew, and cuDNN's LSTM not at all.
         runtime["compile"] == "auto" and experiment.device.type == "cuda" and model.spec.vocabulary is None
     )
+    compiled = wanted and model.is_compilable
     step = make_step(model, objective, optimizer, own_optimizer, schedule, config["clip_grad_norm"], compiled)
     metrics = Metrics(experiment.rundir.metrics)
     tracker: Tracker = build(experiment.config["tracker"], directory=experiment.rundir.path)

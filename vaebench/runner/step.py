@@ -37,6 +37,7 @@ def make_step(
     def step(x: Tensor, finished: Tensor) -> dict[str, Tensor]:
         if compiled:
             torch.compiler.cudagraph_mark_step_begin()
+        model.kl_weight = objective.kl_weight(finished)
         loss = evaluate(x, finished)
         optimizer.zero_grad(set_to_none=True)
         if own_optimizer is not None:

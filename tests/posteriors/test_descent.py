@@ -1,0 +1,106 @@
+"""Descent with momentum, and its two derivatives: against matrix powers, autograd and each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck
+
+from vaebench.posteriors.descent import Descent, Energy
+
+SHAPE = (2, 3, 2)  # as mean and log variance of three data
+NUM = 12
+
+
+def descent(clip: Callable[[Tensor], Tensor] = lambda slope: slope, **options: Any) -> Descent:
+    return Descent(**({"num_steps": 6, "lr": 0.3, "momentum": 0.5, "clip": clip} | options))
+
+
+def unit_clip(slope: Tensor) -> Tensor:
+    """To norm 1, each of the two parts by itself."""
+    return slope * (1 / slope.norm(dim=(1, 2), keepdim=True)).clamp(max=1)
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def quadratic(matrix: Tensor, shift: Tensor) -> Energy:
+    """x'Ax / 2 - x'b of the symmetric part of a matrix, another one at each step."""
+
+    def energy(point: Tensor, step: int) -> Tensor:
+        x, curvature = point.flatten(), (matrix + matrix.T) / 2
+        return 0.5 * x @ curvature @ x * (1 + 0.1 * step) - x @ shift
+
+    return energy
+
+
+def waves(weight: Tensor) -> Energy:
+    """Nothing about it is quadratic, neither in the point nor in the weight."""
+    return lambda point, step: (torch.sin(weight @ point.flatten() + step) * weight.sum(1).tanh()).sum()
+
+
+def gradients(run: Callable[..., Tensor], start: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    """Of a scalar that tells the coordinates of the end apart."""
+    return torch.autograd.grad((run(start) * random(*SHAPE, seed=9)).sum().sin(), (start, *weights))
+
+
+def test_velocity_and_point_are_powers_of_a_matrix_on_a_parabola() -> None:
+    """E = a x^2 / 2: (x, v) -> ((1 - lr a) x + lr m v, -a x + m v)."""
+    a, lr, m = 0.7, 0.3, 0.5
+    matrix = torch.tensor([[1 - lr * a, lr * m], [-a, m]], dtype=torch.float64)
+    start = random(*SHAPE)
+    for num_steps in (0, 1, 2, 7):
+        power = torch.linalg.matrix_power(matrix, num_steps)
+        plan = descent(num_steps=num_steps)
+        for run in (plan.end, plan.unrolled, lambda e, s, p=plan: p.by_differences(e, s, [], 1e-5)):
+            end = run(lambda x, _: 0.5 * a * x.square().sum(), start.clone())
+            torch.testing.assert_close(end, start * power[0, 0])
+    start.requires_grad_()
+    for run in (plan.unrolled, lambda e, s: plan.by_differences(e, s, [], 1e-5)):
+        (slope,) = torch.autograd.grad(run(lambda x, _: 0.5 * a * x.square().sum(), start).sum(), start)
+        torch.testing.assert_close(slope, torch.full(SHAPE, float(power[0, 0]), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("clip", [lambda slope: slope, unit_clip], ids=["free", "clipped"])
+def test_differences_agree_with_unrolling_on_a_quadratic(clip: Callable[[Tensor], Tensor]) -> None:
+    matrix, shift = random(NUM, NUM, seed=1).requires_grad_(), random(NUM, seed=2).requires_grad_()
+    start, energy, plan = random(*SHAPE).requires_grad_(), quadratic(matrix, shift), descent(clip)
+    weights = [matrix, shift]
+    exact = gradients(lambda x: plan.unrolled(energy, x), start, *weights)
+    found = gradients(lambda x: plan.by_differences(energy, x, weights, 1e-5), start, *weights)
+    for a, b in zip(found, exact, strict=True):
+        assert float(b.abs().max()) > 0.01
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()))
+
+
+@pytest.mark.parametrize("clip", [lambda slope: slope, unit_clip], ids=["free", "clipped"])
+def test_both_have_the_slope_of_the_end(clip: Callable[[Tensor], Tensor]) -> None:
+    """Against differences of whole descents."""
+    weight, start = random(4, NUM).requires_grad_(), random(*SHAPE, seed=3).requires_grad_()
+    plan = descent(clip, num_steps=4)
+    assert gradcheck(lambda x, w: plan.unrolled(waves(w), x), (start, weight))
+    exact = gradients(lambda x: plan.unrolled(waves(weight), x), start, weight)
+    found = gradients(lambda x: plan.by_differences(waves(weight), x, [weight], 1e-6), start, weight)
+    torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-4)
+
+
+def test_a_weight_that_the_energy_does_not_read_gets_zero() -> None:
+    weight, unread = random(4, NUM).requires_grad_(), random(2).requires_grad_()
+    end = descent().by_differences(waves(weight), random(*SHAPE), [weight, unread], 1e-5)
+    of_weight, of_unread = torch.autograd.grad(end.sum(), [weight, unread])
+    assert of_weight.abs().min() > 0
+    assert torch.equal(of_unread, torch.zeros(2, dtype=torch.float64))
+
+
+def test_the_end_alone_is_the_same_and_has_no_graph() -> None:
+    weight, start = random(4, NUM).requires_grad_(), random(*SHAPE).requires_grad_()
+    with torch.no_grad():
+        end = descent(unit_clip).end(waves(weight), start)
+    assert not end.requires_grad
+    assert weight.grad is None
+    torch.testing.assert_close(end, descent(unit_clip).unrolled(waves(weight), start).detach())
