@@ -33,7 +33,10 @@ FILES = {  # below the data root
     "omniglot": ["chardata.mat", "**/images_background.zip", "**/images_evaluation.zip"],
     "svhn": ["**/*_32x32.mat"],
     "cifar10": ["cifar-10-*"],
-    "text": ["*/train.txt", "*/valid.txt", "*/test.txt"],
+    "celeba": ["**/img_align_celeba.zip"],
+    "lsun": ["**/bedroom_train_lmdb/data.mdb"],
+    "text": ["*/train.txt", "*/valid.txt", "*/val.txt", "*/dev.txt", "*/test.txt"],
+    "yahoo": ["yahoo/train.txt", "yahoo/val.txt", "yahoo/test.txt"],
 }
 LEFT_OUT = {"checkpoints", "scratch", "lock"}
 
