@@ -13,7 +13,7 @@ from vaebench.config.build import build, factory
 from vaebench.config.errors import ConfigError
 from vaebench.config.identity import scientific
 
-FILES = sorted(CONF.rglob("*.yaml"))
+FILES = sorted(set(CONF.rglob("*.yaml")) - set(CONF.glob("paper/*")))  # papers are no options
 EXPERIMENT_FILES = sorted(CONF.glob("experiment/**/*.yaml"))
 OPTIONS = [
     (str(file.parent.relative_to(CONF)), file.stem)

@@ -173,4 +173,6 @@ def test_near_misses_are_offered_and_long_lists_are_not() -> None:
     assert did_you_mean("dpeth", ["width", "depth"]) == "; did you mean 'depth'? (choices: depth, width)"
     assert did_you_mean("zzz", ["width", "depth"]) == " (choices: depth, width)"
     assert did_you_mean("zzz", []) == "; there are none to choose from"
-    assert did_you_mean("row7x", [f"row{i}" for i in range(40)]) == "; did you mean 'row7'?"
+    assert did_you_mean("row7x", [f"row{i}" for i in range(50)]) == "; did you mean 'row7'?"
+    many = [f"{folder}/row{i}" for folder in "ab" for i in range(30)]
+    assert did_you_mean("b/row7x", many).startswith("; did you mean 'b/row7'? (choices: b/row0, ")

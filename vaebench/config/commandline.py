@@ -45,7 +45,7 @@ class CommandLine:
                 str(path.relative_to(root))
                 for root in self.folders
                 for path in root.rglob("*")
-                if path.is_dir() and path.name != "paper"  # published numbers, which are no options
+                if path.is_dir() and path != root / "paper"  # published numbers, which are no options
             }
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from vaebench.errors import UserError
 
-MOST_CHOICES = 20  # more than these say nothing any more
+MOST_CHOICES = 40  # more than these say nothing any more
 CALLED_HERE = {"gpu": "cuda"}  # by the letters, gpu is nearer to cpu
 
 
@@ -25,10 +25,16 @@ class ConfigError(UserError):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """`; did you mean 'depth'? (choices: activation, depth, width)`, as far as that can be said."""
+    """`; did you mean 'depth'? (choices: activation, depth, width)`, as far as that can be said.
+
+    Of too many choices those are listed that lie in the folder of `word`.
+    """
     known = sorted(choices)
     if not known:
         return "; there are none to choose from"
     near = difflib.get_close_matches(CALLED_HERE.get(word, word), known, n=1, cutoff=0.6)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"{hint} (choices: {', '.join(known)})" if len(known) <= MOST_CHOICES else hint
+    if len(known) > MOST_CHOICES:
+        folder = word.rpartition("/")[0]
+        known = [choice for choice in known if folder and choice.rpartition("/")[0] == folder]
+    return f"{hint} (choices: {', '.join(known)})" if 0 < len(known) <= MOST_CHOICES else hint

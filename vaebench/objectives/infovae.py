@@ -38,13 +38,13 @@ class InfoVAE(Objective):
         bandwidth: Positive,
         num_samples: Count,
     ) -> None:
-        if not model.has_latent:
-            raise UserError("model.objective: InfoVAE wants a model with a code; use model/objective=elbo.")
         if alpha + weight < 1:
             raise UserError(
                 f"model.objective: with alpha = {alpha:g} and weight = {weight:g}, distance from the prior "
                 f"is a gain; the weight must be {1 - alpha:g} or more."
             )
+        if not model.has_latent:
+            raise UserError("model.objective: InfoVAE wants a model with a code; use model/objective=elbo.")
         super().__init__()
         self.alpha = alpha
         self.weight = weight
