@@ -224,3 +224,11 @@ def test_the_measurement_over_the_most_data_counts(tmp_path: Path) -> None:
     whole, longer = entry("nll", 91.6, 10000, 500), entry("nll", 91.2, 10000, 5000)
     assert numbers_of({"evaluations": [whole, easy]})["nll_nats"].value == 91.6
     assert numbers_of({"evaluations": [easy, longer, whole]})["nll_nats"].value == 91.2
+
+
+def test_a_run_that_has_no_number_yet_is_no_seed(tmp_path: Path) -> None:
+    row = paper().rows["vae"]
+    put_run(tmp_path, row, seed=0, nll_nats=90.0)
+    put_run(tmp_path, row, seed=1)
+    report = make_report({"mine": paper()}, list(find_runs(tmp_path)))
+    assert list(report.targets["mine-table1"].runs["vae"].runs) == [0]

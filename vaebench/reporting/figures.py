@@ -133,7 +133,11 @@ def plane(report: TargetReport, figure: Figure) -> Canvas | None:
 
 
 def layers(report: TargetReport, figure: Figure) -> Canvas | None:
-    """KL and mutual information behind each layer, trained and random; mean and error over all runs."""
+    """KL and mutual information behind each layer, trained and random; mean and error over all runs.
+
+    Crosses are the closed form, where there is one: at the code, and behind a first layer that is affine,
+    which keeps the KL in trained and random decoders alike.
+    """
     (row,) = figure.rows
     stored = [_arrays(run, "propagation") for run in report.runs[row].runs.values()]
     stored = [arrays for arrays in stored if "kl" in arrays]
@@ -150,6 +154,9 @@ def layers(report: TargetReport, figure: Figure) -> Canvas | None:
                 range(values.shape[-1]), of_decoder.mean(0), errors,
                 marker=".", capsize=3, color=COLOURS[i], label=str(decoder),
             )  # fmt: skip
+        if f"{name}_exact" in stored[0]:
+            exact = np.concatenate([arrays[f"{name}_exact"] for arrays in stored]).mean((0, 1))
+            axis.plot(exact, "x", color="black", zorder=3, label="closed form")
         axis.set(xlabel="layer", ylabel="nats", title=title, xticks=range(values.shape[-1]))
         axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
     axes[0].legend(frameon=False, fontsize=8)

@@ -60,7 +60,7 @@ def match(papers: Mapping[str, Paper], runs: Sequence[Run]) -> Matches:
                 found.problems.append(f"{paper}, {key}: its experiment does not compose at tier {tier}")
                 continue
             candidates = by_kind.get((wanted["model.name"], tier), [])
-            same = [run for run in candidates if fits(run.settings, wanted)]
+            same = [run for run in candidates if run.numbers and fits(run.settings, wanted)]
             if same:
                 found.rows[paper, key, tier] = _row_runs(tier, same, full, wanted, found.problems)
     return found
@@ -82,7 +82,7 @@ def fits(settings: Leaves, wanted: Leaves) -> bool:
 
 
 def _row_runs(tier: Tier, runs: Sequence[Run], full: Leaves, wanted: Leaves, problems: list[str]) -> RowRuns:
-    """One run for each seed: on the published data where there are any, then the newest with numbers."""
+    """One run for each seed: on the published data where there are any, then the newest."""
     published = full["dataset.name"]
     datasets = {run.dataset for run in runs}
     dataset = published if published in datasets else min(datasets)
@@ -92,9 +92,7 @@ def _row_runs(tier: Tier, runs: Sequence[Run], full: Leaves, wanted: Leaves, pro
             by_seed.setdefault(run.seed, []).append(run)
     chosen = {}
     for seed, same in sorted(by_seed.items()):
-        *others, chosen[seed] = sorted(
-            same, key=lambda run: (bool(run.numbers), int(run.version[1:]), run.hash)
-        )
+        *others, chosen[seed] = sorted(same, key=lambda run: (int(run.version[1:]), run.hash))
         problems += [f"{other}: the same row and seed as {chosen[seed]}, which is used" for other in others]
     older = sorted({key for run in chosen.values() for key in wanted.keys() - run.settings.keys()})
     notes = (f"run before there was {', '.join(older)}",) if older else ()
