@@ -149,7 +149,9 @@ def rules(papers: Mapping[str, Paper]) -> str:
     for paper, content in papers.items():
         lines.append(f"TABLES += {' '.join([paper, *(f'{paper}-{target}' for target in content.targets)])}")
         lines.append(f"{paper}: ## {content.authors}")
-        lines += [f"{paper}-{name}: ## {target.title}" for name, target in content.targets.items()]
+        for name, target in content.targets.items():
+            costs = ", ".join(f"{tier} {target.cost[tier]}" for tier in TIERS)
+            lines.append(f"{paper}-{name}: ## {target.title} ({costs})")
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.config.helpers import CONF, base_config, config_of
 from vaebench.config.identity import scientific
 from vaebench.reporting.papers import TIERS, Paper, PaperError, chosen, forced, load_papers, read_paper
-from vaebench.tables import num_jobs, rows_of, rules, sweeps
+from vaebench.tables import listing, num_jobs, rows_of, rules, sweeps
 
 PAPERS = load_papers()
 MAKE = Path(__file__).parents[2] / "tables.mk"
@@ -88,6 +88,8 @@ def test_every_table_and_figure_is_a_target_of_make() -> None:
     }
     assert {name: " ".join(paper.targets) for name, paper in PAPERS.items()} == expected
     assert MAKE.read_text().strip() == rules(PAPERS).strip(), "python -m vaebench.tables --make > tables.mk"
+    readme = MAKE.with_name("README.md").read_text()
+    assert listing(PAPERS) in readme, "python -m vaebench.tables --list"
 
 
 ROWS = [(name, key) for name, paper in PAPERS.items() for key in paper.rows]
