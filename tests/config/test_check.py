@@ -87,6 +87,16 @@ def test_a_key_that_is_added_but_not_known_is_refused(override: str, start: str)
     assert problem.startswith(start)
 
 
+def test_an_option_of_an_evaluator_that_the_suite_lacks_can_be_left_out_as_is_said() -> None:
+    words = ["experiment=zhao/fig5_elbo", "evaluation=none"]
+    (problem,) = problems_of(*words)
+    assert problem == (
+        "evaluation.bound = {'num_samples': 1}: the suite has no 'bound' to set this of; choose one that "
+        "has, or leave it out with ~evaluation.bound"
+    )
+    assert config_of(*words, "~evaluation.bound")["evaluation"] == {}
+
+
 @pytest.mark.parametrize(
     "override", ["~seed", "~training.epochs", "~model.latent_dim", "model.latent_dim=???"]
 )

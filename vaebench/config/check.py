@@ -21,7 +21,7 @@ from yaml import safe_load
 
 from vaebench.config.errors import ConfigError, did_you_mean
 from vaebench.config.schema import Config, Node
-from vaebench.config.values import A_COMPONENT, A_SUITE, as_annotated, wrong
+from vaebench.config.values import A_COMPONENT, A_SUITE, NOT_IN_SUITE, as_annotated, wrong
 
 Options = dict[str, tuple[Any, bool]]
 """Option name -> (annotation, whether it must be given)."""
@@ -120,6 +120,14 @@ def _check_mapping(
     }
 
 
+def _check_member(node: Any, name: str, path: str, problems: list[str]) -> Any:
+    """A member of a suite; an experiment may set an option of one that the chosen suite lacks."""
+    if isinstance(node, Mapping) and "_target_" not in node:
+        problems.append(wrong(path, node, NOT_IN_SUITE.format(name=name, path=path)))
+        return None
+    return _check_value(node, Node, path, problems)
+
+
 def _check_value(value: Any, annotation: Any, path: str, problems: list[str]) -> Any:
     if dataclasses.is_dataclass(annotation):
         if isinstance(value, Mapping):
@@ -127,7 +135,7 @@ def _check_value(value: Any, annotation: Any, path: str, problems: list[str]) ->
         problems.append(wrong(path, value, "expected a group of settings"))
     elif annotation == dict[str, Node]:
         if isinstance(value, Mapping):
-            return {key: _check_value(node, Node, _join(path, key), problems) for key, node in value.items()}
+            return {key: _check_member(node, key, _join(path, key), problems) for key, node in value.items()}
         problems.append(wrong(path, value, A_SUITE))
     elif isinstance(value, Mapping) and "_target_" in value:
         return _check_node(value, path, problems)

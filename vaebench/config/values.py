@@ -12,6 +12,7 @@ from vaebench.config.errors import did_you_mean
 
 A_COMPONENT = "expected a component, a mapping with a _target_"
 A_SUITE = "expected components by name"
+NOT_IN_SUITE = "the suite has no {name!r} to set this of; choose one that has, or leave it out with ~{path}"
 
 EXPECTED = {  # by pydantic's name of the mistake
     "callable_type": A_COMPONENT.removeprefix("expected "),
