@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.runs import only_run, small_config, without_seconds
+from tests.stopped import signal_at
 from tests.toys import PLAIN, latent_model, toy_spec
 from vaebench.likelihoods.bernoulli import Bernoulli
 from vaebench.models.latent import LatentModel
@@ -20,7 +20,6 @@ from vaebench.networks.pixelcnnpp import PixelCNNPPDecoder
 from vaebench.networks.weight_norm import WeightNorm, starting
 from vaebench.posteriors.diagonal import DiagonalPosterior
 from vaebench.priors.standard import StandardPrior
-from vaebench.runner import loop
 from vaebench.runner.experiment import run
 from vaebench.runner.records import Metrics
 from vaebench.runner.signals import Interrupted
@@ -136,18 +135,8 @@ def test_a_training_that_is_stopped_goes_on_with_the_same_bits_and_does_not_star
 ) -> None:
     """Dropout and the start draw random numbers of their own."""
     expected = pixel_run(tmp_path / "whole")
-    real_epoch = loop.run_epoch
-
-    def epoch_with_a_signal(training: loop.Training, bar: Any) -> None:
-        step = training.step
-        if training.progress.step == 0:
-            training.step = lambda *a: (signal.raise_signal(signal.SIGTERM), step(*a))[1]
-        real_epoch(training, bar)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "run_epoch", epoch_with_a_signal)
-        with pytest.raises(Interrupted):
-            pixel_run(tmp_path / "stopped")
+    with signal_at(0, monkeypatch), pytest.raises(Interrupted):
+        pixel_run(tmp_path / "stopped")
     monkeypatch.setattr(LatentModel, "start", lambda *_: pytest.fail("started again"))
     assert without_seconds(pixel_run(tmp_path / "stopped")) == without_seconds(expected)
     whole, stopped = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.runner.test_mae_run import same
-from tests.runs import only_run, small_run
+from tests.runs import small_run
+from tests.stopped import run_whole_and_stopped, same_bits
 from tests.toys import LinearGaussian, latent_model, make_context, measure, set_affine, toy_spec
 from vaebench.distributions import Gaussian, kl_divergence
 from vaebench.evaluation.active_units import ActiveUnits
@@ -23,8 +22,6 @@ from vaebench.evaluation.posterior_gaps import PosteriorGaps
 from vaebench.models.latent import REFINED_AT_ONCE, BatchBound, LatentModel
 from vaebench.objectives.elbo import ELBO
 from vaebench.posteriors.svi import SVIPosterior, repeatable, twice_differentiable
-from vaebench.runner import loop
-from vaebench.runner.signals import Interrupted
 from vaebench.runner.step import make_step
 
 TOY = LinearGaussian.make(gains=(1.5, 0.8))
@@ -416,23 +413,5 @@ def test_a_stopped_run_goes_on_with_the_same_bits(
     mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*SMALL_RUN, f"model.posterior.gradient={mode}"]
-    small_run(tmp_path / "whole", *words)
-    real_epoch = loop.run_epoch
-
-    def epoch_with_a_signal(training: loop.Training, bar: Any) -> None:
-        step = training.step
-        if training.progress.step == 12:
-            training.step = lambda *a: (signal.raise_signal(signal.SIGTERM), step(*a))[1]
-        real_epoch(training, bar)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "run_epoch", epoch_with_a_signal)
-        with pytest.raises(Interrupted):
-            small_run(tmp_path / "stopped", *words)
-    small_run(tmp_path / "stopped", *words)
-    whole, stopped = (
-        torch.load(only_run(tmp_path / name) / "checkpoints/step-00000024.pt", weights_only=True)
-        for name in ("whole", "stopped")
-    )
-    whole["progress"].pop("seconds"), stopped["progress"].pop("seconds")
-    assert same(whole, stopped)
+    whole, stopped = run_whole_and_stopped(tmp_path, monkeypatch, lambda outputs: small_run(outputs, *words))
+    assert same_bits(whole, stopped)

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from tests.runs import only_run, read, small_run, without_seconds
+from tests.stopped import signal_at
 from vaebench.errors import UserError
 from vaebench.evaluation.bound import Bound
 from vaebench.evaluation.nll import ImportanceSampledNLL
-from vaebench.runner import experiment, loop
+from vaebench.runner import experiment
 from vaebench.runner.experiment import RunFailedError
 from vaebench.runner.meter import NotFiniteError
 from vaebench.runner.signals import Interrupted
@@ -104,18 +105,8 @@ def test_training_that_is_stopped_by_a_signal_goes_on_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = small_run(tmp_path / "whole")
-    real_epoch = loop.run_epoch
-
-    def epoch_with_a_signal(training: loop.Training, bar: Any) -> None:
-        step = training.step
-        if training.progress.step == 12:
-            training.step = lambda *a: (signal.raise_signal(signal.SIGTERM), step(*a))[1]
-        real_epoch(training, bar)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "run_epoch", epoch_with_a_signal)
-        with pytest.raises(Interrupted) as stopped:
-            small_run(tmp_path / "stopped")
+    with signal_at(12, monkeypatch), pytest.raises(Interrupted) as stopped:
+        small_run(tmp_path / "stopped")
     assert stopped.value.code == 128 + signal.SIGTERM
     run = only_run(tmp_path / "stopped")
     assert read(run, "status.json")["state"] == "interrupted"

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from tests.runner.test_mae_run import same
 from tests.runs import only_run, read, small_config
-from vaebench.runner import loop
+from tests.stopped import run_whole_and_stopped, same_bits
 from vaebench.runner.experiment import run
-from vaebench.runner.signals import Interrupted
 
 SMALL = [
     "model=sequential_vae", "model.steps=2", "model.channels=[4, 8]", "model.codes=[2, 2]", "model.width=8",
@@ -30,26 +26,8 @@ def test_a_stopped_run_with_denoising_goes_on_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["model.denoising=true", "evaluation=none"]
-    small(tmp_path / "whole", *words)
-    real_epoch = loop.run_epoch
-
-    def epoch_with_a_signal(training: loop.Training, bar: Any) -> None:
-        step = training.step
-        if training.progress.step == 12:
-            training.step = lambda *a: (signal.raise_signal(signal.SIGTERM), step(*a))[1]
-        real_epoch(training, bar)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "run_epoch", epoch_with_a_signal)
-        with pytest.raises(Interrupted):
-            small(tmp_path / "stopped", *words)
-    small(tmp_path / "stopped", *words)
-    whole, stopped = (
-        torch.load(only_run(tmp_path / name) / "checkpoints/step-00000014.pt", weights_only=True)
-        for name in ("whole", "stopped")
-    )
-    whole["progress"].pop("seconds"), stopped["progress"].pop("seconds")
-    assert same(whole, stopped)
+    whole, stopped = run_whole_and_stopped(tmp_path, monkeypatch, lambda outputs: small(outputs, *words))
+    assert same_bits(whole, stopped)
 
 
 def test_what_needs_a_likelihood_is_not_applicable_and_steps_are_measured(tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""Trainings that a signal stops, and what they and unstopped ones end with."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.runs import only_run
+from vaebench.runner import loop
+from vaebench.runner.checkpoint import State
+from vaebench.runner.signals import Interrupted
+
+
+@contextmanager
+def signal_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within, SIGTERM comes at the first step of the epoch that begins with `step`."""
+    real_epoch = loop.run_epoch
+
+    def epoch_with_a_signal(training: loop.Training, bar: Any) -> None:
+        real_step = training.step
+        if training.progress.step == step:
+            training.step = lambda *a: (signal.raise_signal(signal.SIGTERM), real_step(*a))[1]
+        real_epoch(training, bar)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "run_epoch", epoch_with_a_signal)
+        yield
+
+
+def run_whole_and_stopped(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[Path], Any], step: int = 12
+) -> tuple[State, State]:
+    """The last checkpoints of a run, and of one that was stopped and started again, without their times."""
+    start(folder / "whole")
+    with signal_at(step, monkeypatch), pytest.raises(Interrupted):
+        start(folder / "stopped")
+    start(folder / "stopped")
+    whole, stopped = (_last_checkpoint(only_run(folder / name)) for name in ("whole", "stopped"))
+    return whole, stopped
+
+
+def _last_checkpoint(run: Path) -> State:
+    state = torch.load(max(run.glob("checkpoints/step-*.pt")), weights_only=True)
+    state["progress"].pop("seconds")
+    return state
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    """Whether two states are equal to the last bit."""
+    if isinstance(a, Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same_bits(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same_bits, a, b))
+    return bool(a == b)
