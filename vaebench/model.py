@@ -14,6 +14,8 @@ from vaebench.distributions import Distribution, Posterior
 from vaebench.terms import Terms
 from vaebench.tokens import Writer
 
+LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.LSTM)
+
 
 class Model(nn.Module):
     """p(x, z) with q(z|x), or less: `has_latent` and `has_density` say what it can do.
@@ -37,8 +39,8 @@ class Model(nn.Module):
     convolution_dtype: torch.dtype = torch.float32
     """What convolutional decoders compute in while the model trains; an evaluation never does."""
     kl_weight: Tensor | float = 1.0
-    """What the KL weighs in the bound by which a posterior refines itself while the model trains: the step
-    sets it to the objective's. In an evaluation it is 1."""
+    """What the KL weighs in the bound by which a posterior refines itself while the model trains: where
+    `refines`, the step sets it to the objective's. In an evaluation it is 1."""
 
     @property
     def has_gaussian_posterior(self) -> bool:
@@ -61,9 +63,14 @@ class Model(nn.Module):
         return None
 
     @property
+    def refines(self) -> bool:
+        """The posterior descends the bound for itself, within `encode`."""
+        return False
+
+    @property
     def is_compilable(self) -> bool:
         """torch.compile can trace the training step: nothing in it differentiates for itself."""
-        return True
+        return not self.refines
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) of a batch."""
@@ -112,5 +119,9 @@ class Model(nn.Module):
         """Choose what of the initial weights depends on data, from a batch; called once, before training."""
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
-        """The layers with weights, in order, as `encoder.hidden.0`, ..."""
-        raise NotImplementedError
+        """The layers with weights of its `encoder` and `decoder`, in order, as `encoder.hidden.0`, ..."""
+        for side, network in self.named_children():
+            if side in ("encoder", "decoder"):
+                for name, module in network.named_modules():
+                    if isinstance(module, LAYERS):
+                        yield f"{side}.{name}", module

@@ -25,11 +25,6 @@ Words = tuple[str, ...]
 Leaves = dict[str, Any]
 
 
-def exists(experiment: str) -> bool:
-    """Whether `experiment=...` names a file."""
-    return (Path(conf_dir()) / "experiment" / f"{experiment}.yaml").is_file()
-
-
 def compositions(lines: Iterable[Words]) -> dict[Words, Leaves]:
     """The scientific part of each command line's config, dotted key -> value.
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaebench.data.spec import DataSpec
 from vaebench.distributions import Distribution, Gaussian, Posterior, StandardNormal
@@ -82,8 +81,3 @@ class LanguageModel(Model):
 
     def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
         return self.render(self.anchor.new_zeros(num, 0), generator)
-
-    def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
-        for name, module in self.decoder.named_modules():
-            if isinstance(module, (nn.Linear, nn.LSTM)):
-                yield f"decoder.{name}", module

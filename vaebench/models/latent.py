@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,12 +87,12 @@ class LatentModel(Model):
         return None if self.spec.vocabulary is None else self.decoder
 
     @property
-    def is_compilable(self) -> bool:
-        return self.posterior.is_amortised
+    def refines(self) -> bool:
+        return not self.posterior.is_amortised
 
     def encode(self, x: Tensor) -> Posterior:
         features = self.encoder(x)
-        if self.training or self.posterior.is_amortised:
+        if self.training or not self.refines:
             return self.posterior(features, BatchBound(self, x))
         size = min(REFINED_AT_ONCE, max(1, REFINED_NUMBERS // self.parameters_per_datum))
         parts = [
@@ -156,12 +156,6 @@ class LatentModel(Model):
             z = self.encode(x).rsample(1)
             with starting(layers):
                 self.decode(z, x)
-
-    def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
-        for side in ("encoder", "decoder"):
-            for name, module in getattr(self, side).named_modules():
-                if isinstance(module, (nn.Linear, nn.Conv2d, nn.LSTM)):
-                    yield f"{side}.{name}", module
 
 
 @dataclass(frozen=True)

@@ -154,12 +154,6 @@ class SequentialVAE(Model):
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.render(self.encode(x).mean)
 
-    def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
-        for side in ("encoder", "decoder"):
-            for name, module in getattr(self, side).named_modules():
-                if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-                    yield f"{side}.{name}", module
-
 
 def scaled(x: Tensor) -> Tensor:
     """From [0, 1] to [-1, 1]."""

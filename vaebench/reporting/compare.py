@@ -55,9 +55,7 @@ class TargetReport:
     @property
     def missing(self) -> list[str]:
         """Rows of which nothing has run."""
-        return [
-            row for row, found in self.runs.items() if not any(run.numbers for run in found.runs.values())
-        ]
+        return [row for row, found in self.runs.items() if not found.runs]
 
     def counts(self) -> tuple[Counter[str], Counter[str]]:
         """How many cells with a published number, and claims, have which verdict."""
@@ -74,7 +72,6 @@ class Report:
     targets: dict[str, TargetReport]
     problems: tuple[str, ...]
     """What could not be read or used, by name."""
-    missing_experiments: tuple[str, ...]
 
 
 def make_report(papers: Mapping[str, Paper], runs: Sequence[Run]) -> Report:
@@ -86,8 +83,7 @@ def make_report(papers: Mapping[str, Paper], runs: Sequence[Run]) -> Report:
         for name in (Name(paper_name, target) for target in paper.targets)
     }
     unreadable = [f"{run}: {run.note}" for run in runs if run.state == "unreadable"]
-    missing = tuple(sorted(matches.missing_experiments))
-    return Report(papers, runs, targets, (*unreadable, *dict.fromkeys(matches.problems)), missing)
+    return Report(papers, runs, targets, (*unreadable, *dict.fromkeys(matches.problems)))
 
 
 def compare(name: Name, paper: Paper, target: Target, matches: Matches) -> TargetReport:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vaebench.config.experiments import Leaves, Words, compositions, exists
+from vaebench.config.experiments import Leaves, Words, compositions
 from vaebench.reporting.collect import Run
-from vaebench.reporting.papers import TIERS, Paper, Row, Tier
+from vaebench.reporting.papers import TIERS, Paper, Tier
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,6 @@ class Matches:
     """Every row's runs by tier, and what was odd about them."""
 
     rows: dict[tuple[str, str, Tier], RowRuns] = field(default_factory=dict)
-    missing_experiments: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
     def of(self, paper: str, row: str, tier: Tier) -> RowRuns:
@@ -47,7 +46,6 @@ def match(papers: Mapping[str, Paper], runs: Sequence[Run]) -> Matches:
         by_kind.setdefault((run.model, run.tier), []).append(run)
     tiers = [tier for tier in TIERS if any(kind[1] == tier for kind in by_kind)]
     rows = {(name, key): row for name, paper in papers.items() for key, row in paper.rows.items()}
-    rows = {name: row for name, row in rows.items() if _is_there(row, found)}
     lines: list[Words] = (
         [row.words(tier) for row in rows.values() for tier in {*tiers, "full"}] if runs else []
     )
@@ -97,10 +95,3 @@ def _row_runs(tier: Tier, runs: Sequence[Run], full: Leaves, wanted: Leaves, pro
     older = sorted({key for run in chosen.values() for key in wanted.keys() - run.settings.keys()})
     notes = (f"run before there was {', '.join(older)}",) if older else ()
     return RowRuns(tier, chosen, "" if dataset == published else dataset, notes)
-
-
-def _is_there(row: Row, found: Matches) -> bool:
-    if exists(row.experiment):
-        return True
-    found.missing_experiments.add(row.experiment)
-    return False

@@ -57,7 +57,6 @@ def head_of(report: Report, outputs: Path) -> Markup:
     made = datetime.now(UTC).isoformat(timespec="minutes")
     links = (element("a", name, href=f"#{name}") for name in (*report.papers, "runs", "compare"))
     unfinished = [run for run in report.runs if run.state not in ("complete", "unreadable")]
-    absent = [f"no experiment of that name yet: {name}" for name in report.missing_experiments]
     return element(
         "header",
         element("h1", "vaebench"),
@@ -65,7 +64,6 @@ def head_of(report: Report, outputs: Path) -> Markup:
         element("nav", *links),
         folded_list("Could not be used", report.problems, is_open=True),
         folded_list("Not complete", [f"{run}: {run.state} {run.note}" for run in unfinished], is_open=True),
-        folded_list("Not built", absent),
     )
 
 

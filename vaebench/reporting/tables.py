@@ -134,8 +134,9 @@ def summary(targets: Sequence[TargetReport]) -> str:
         runs = [found for found in target.runs.values() if found.runs]
         tiers = " ".join(sorted({found.tier for found in runs}))
         seeds = sorted({len(found.runs) for found in runs})
+        fewest_and_most = dict.fromkeys([*seeds[:1], *seeds[-1:]])
         row = [str(target.name), f"{len(target.runs) - len(target.missing)} of {len(target.runs)}", tiers,
-               " to ".join(map(str, {*seeds[:1], *seeds[-1:]})), *(str(claims[v]) for v in CLAIM_VERDICTS),
+               " to ".join(map(str, fewest_and_most)), *(str(claims[v]) for v in CLAIM_VERDICTS),
                *(str(cells[v]) for v in CELL_VERDICTS)]  # fmt: skip
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) + "\n"

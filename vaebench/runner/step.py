@@ -25,6 +25,7 @@ def make_step(
     compiled: bool,
 ) -> Step:
     """The step of a training; `compiled` fuses its forward and backward pass (on CUDA, in a graph)."""
+    refines = model.refines
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def evaluate(x: Tensor, step: Tensor) -> Loss:
@@ -37,7 +38,8 @@ def make_step(
     def step(x: Tensor, finished: Tensor) -> dict[str, Tensor]:
         if compiled:
             torch.compiler.cudagraph_mark_step_begin()
-        model.kl_weight = objective.kl_weight(finished)
+        if refines:
+            model.kl_weight = objective.kl_weight(finished)
         loss = evaluate(x, finished)
         optimizer.zero_grad(set_to_none=True)
         if own_optimizer is not None:
