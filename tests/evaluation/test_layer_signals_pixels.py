@@ -16,6 +16,7 @@ from vaebench.models.latent import LatentModel
 from vaebench.networks.gated_pixelcnn import GatedPixelCNNDecoder
 from vaebench.networks.mlp import MLPDecoder
 from vaebench.networks.pixel_head import PixelHeadDecoder
+from vaebench.networks.pixelcnnpp import PixelCNNPPDecoder
 
 B, LATENT_DIM, SHAPE = 6, 2, (1, 4, 5)
 SHARP = -40.0  # log variance: draws of z are the posterior mean
@@ -95,3 +96,28 @@ def test_empirical_information_of_layers_is_that_of_torch_func(name: str, tmp_pa
     for key, trace in traces.items():
         if key.startswith("decoder."):
             assert trace == pytest.approx(float(expected[key].mean()), rel=1e-5)
+
+
+def test_strided_and_weight_normed_layers_are_measured_too() -> None:
+    """Transposed convolutions, and gains and directions as parameters of their own, one datum at a time."""
+    torch.manual_seed(0)
+    shape = (1, 4, 4)
+    model = latent_model(toy_spec(shape), LATENT_DIM, depth=1)
+    model.decoder = PixelCNNPPDecoder(
+        LATENT_DIM, shape, shape, channels=3, resnets=1, resolutions=2, dropout=0.0
+    )
+    model.eval()
+    x = torch.rand(3, *shape).round()
+    z = torch.randn(3, LATENT_DIM)
+    layers = {key: layer for key, layer in model.named_layers() if key.startswith("decoder.")}
+    assert any(isinstance(layer, nn.ConvTranspose2d) for layer in layers.values())
+    with recorded(layers, 3) as recording:
+        log_px_z = model.terms(x, 1, q=Gaussian(z, torch.full_like(z, -torch.inf))).log_px_z[0]
+    found = {signals.name: signals.squared_gradients() for signals in recording.signals(log_px_z)}
+    for number in range(3):
+        model.zero_grad()
+        own = Gaussian(z[number : number + 1], torch.full((1, LATENT_DIM), -torch.inf))
+        model.terms(x[number : number + 1], 1, q=own).log_px_z.sum().backward()
+        for key, layer in layers.items():
+            expected = sum(p.grad.square().sum() for p in layer.parameters() if p.grad is not None)
+            torch.testing.assert_close(found[key][number], torch.as_tensor(expected), rtol=1e-4, atol=1e-8)
