@@ -4,15 +4,18 @@ Random sentences of one length, batch 32, SGD with clipping at 5. Each family ru
 that its peak memory is its own. The bare loop is an embedding, nn.LSTM and nn.Linear of the language model's
 sizes with cross entropy, trained on the same batch in turn with ours in one process; the last line is the
 ratio of the median times of a step. --paper takes the sizes of Yahoo Answers (512, 1024, 20,000 words, 80
-tokens), evaluates a batch too, and prints what training and perplexity at full size would take.
+tokens), evaluates a batch too, and prints what training and perplexity at full size would take. A
+semi-amortised step costs some twenty of the others, so a tenth as many are timed.
 
     python -m scripts.bench_text [--paper] [--hidden 256] [--steps 20] [--threads 2] [--device cpu]
+                                 [--precision highest] [--families lstm_lm ...]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -23,7 +26,7 @@ from typing import Any
 import scripts.bench_common  # noqa: F401  (first: it silences bars before anything makes them)
 
 BATCH = 32
-FAMILIES = ("lstm_lm", "lstm_vae", "skip_lstm_vae")
+FAMILIES = ("lstm_lm", "lstm_vae", "skip_lstm_vae", "sa_lstm_vae", "skip_sa_lstm_vae")
 CLIP = 5.0
 TRAIN_SENTENCES, EVALUATED_SENTENCES, IMPORTANCE_SAMPLES = 100_000, 10_000, 200  # of Yahoo Answers
 EPOCHS = 30
@@ -107,17 +110,21 @@ def timed(step: Callable[[], Any], device: str) -> float:
 
 
 def measure(
-    family: str, sizes: dict[str, int], steps: int, threads: int, device: str, evaluate: bool
+    family: str, sizes: dict[str, int], steps: int, threads: int, device: str, precision: str, evaluate: bool
 ) -> None:
-    """Print a JSON line: seconds of a step (median) and of an evaluated sentence, peak MiB, parameters."""
+    """Print a JSON line: seconds of a step (median) and of a sentence encoded and decoded, peak MiB."""
     import resource
 
     import torch
 
     torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step, model, x = family_step(family, sizes, device)
-    taken = [timed(step, device) for _ in range(steps + 2)][2:]
+    if model.refines:
+        steps = math.ceil(steps / 10)
+    warm = 2 if steps > 1 else 0  # the first ones allocate
+    taken = [timed(step, device) for _ in range(warm + steps)][warm:]
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
     peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else used / 2**10
     found = {
@@ -128,7 +135,9 @@ def measure(
     if evaluate:
         model.eval()
         with torch.no_grad():
-            found["evaluated"] = timed(lambda: model.terms(x), device) / BATCH
+            q = model.encode(x)
+            found["encoding"] = timed(lambda: model.encode(x), device) / BATCH
+            found["decoding"] = timed(lambda: model.terms(x, q=q), device) / BATCH
     print(json.dumps(found))
 
 
@@ -139,6 +148,7 @@ def in_its_own_process(family: str, sizes: dict[str, int], options: argparse.Nam
         options.steps,
         options.threads,
         options.device,
+        options.precision,
         int(options.paper),
     ]
     done = subprocess.run(
@@ -150,9 +160,10 @@ def in_its_own_process(family: str, sizes: dict[str, int], options: argparse.Nam
 
 def print_families(sizes: dict[str, int], options: argparse.Namespace) -> None:
     print(
-        f"{'family':16s} parameters  ms/step  tokens/s  peak MiB" + "  evaluation ms/sentence" * options.paper
+        f"{'family':16s} parameters  ms/step  tokens/s  peak MiB"
+        + "  ms a sentence encoded, decoded" * options.paper
     )
-    for family in FAMILIES:
+    for family in options.families:
         found = in_its_own_process(family, sizes, options)
         line = (
             f"{family:16s} {found['parameters']:10d} {1e3 * found['step']:8.1f} "
@@ -161,9 +172,9 @@ def print_families(sizes: dict[str, int], options: argparse.Namespace) -> None:
         if options.paper:
             draws = 1 if family == "lstm_lm" else IMPORTANCE_SAMPLES
             training = EPOCHS * TRAIN_SENTENCES / BATCH * found["step"] / 3600
-            evaluation = EVALUATED_SENTENCES * draws * found["evaluated"] / 3600
+            evaluation = EVALUATED_SENTENCES * (found["encoding"] + draws * found["decoding"]) / 3600
             line += (
-                f" {1e3 * found['evaluated']:10.1f}   {EPOCHS} epochs of Yahoo: {training:.0f} h; "
+                f" {1e3 * found['encoding']:10.1f} {1e3 * found['decoding']:10.1f}   {EPOCHS} epochs of Yahoo: {training:.0f} h; "
                 f"perplexity, {draws} samples: {evaluation:.1f} h"
             )
         print(line, flush=True)
@@ -174,11 +185,12 @@ def compare(sizes: dict[str, int], steps: int, device: str) -> None:
     ours, _, x = family_step("lstm_lm", sizes, device)
     bare = bare_step(sizes, device, x)
     taken: dict[str, list[float]] = {"ours": [], "bare": []}
-    for number in range(steps + 2):
+    warm = 2 if steps > 1 else 0  # the first ones allocate
+    for number in range(steps + warm):
         pair = (("ours", ours), ("bare", bare)) if number % 2 else (("bare", bare), ("ours", ours))
         for name, step in pair:
             seconds = timed(step, device)
-            if number >= 2:  # the first ones allocate
+            if number >= warm:
                 taken[name].append(seconds)
     medians = {name: statistics.median(values) for name, values in taken.items()}
     print(
@@ -189,8 +201,8 @@ def compare(sizes: dict[str, int], steps: int, device: str) -> None:
 
 def main() -> None:
     if sys.argv[1:2] == ["--one"]:
-        family, known, steps, threads, device, evaluate = sys.argv[2:]
-        measure(family, json.loads(known), int(steps), int(threads), device, bool(int(evaluate)))
+        family, known, steps, threads, device, precision, evaluate = sys.argv[2:]
+        measure(family, json.loads(known), int(steps), int(threads), device, precision, bool(int(evaluate)))
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--paper", action="store_true")
@@ -198,12 +210,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--precision", default="highest", choices=["highest", "high", "medium"])
+    parser.add_argument("--families", nargs="*", default=FAMILIES, choices=FAMILIES)
     options = parser.parse_args()
     import torch
 
     torch.set_num_threads(options.threads)
+    torch.set_float32_matmul_precision(options.precision)
     sizes = sizes_of(options)
-    print(f"torch {torch.__version__}, {options.device}, {options.threads} threads, batch {BATCH}, {sizes}")
+    print(
+        f"torch {torch.__version__}, {options.device}, {options.threads} threads, "
+        f"products {options.precision}, batch {BATCH}, {sizes}"
+    )
     print_families(sizes, options)
     compare(sizes, options.steps, options.device)
 
