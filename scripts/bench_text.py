@@ -174,8 +174,8 @@ def print_families(sizes: dict[str, int], options: argparse.Namespace) -> None:
             training = EPOCHS * TRAIN_SENTENCES / BATCH * found["step"] / 3600
             evaluation = EVALUATED_SENTENCES * (found["encoding"] + draws * found["decoding"]) / 3600
             line += (
-                f" {1e3 * found['encoding']:10.1f} {1e3 * found['decoding']:10.1f}   {EPOCHS} epochs of Yahoo: {training:.0f} h; "
-                f"perplexity, {draws} samples: {evaluation:.1f} h"
+                f" {1e3 * found['encoding']:10.1f} {1e3 * found['decoding']:10.1f}   "
+                f"{EPOCHS} epochs of Yahoo: {training:.0f} h; perplexity, {draws} samples: {evaluation:.1f} h"
             )
         print(line, flush=True)
 
