@@ -52,10 +52,19 @@ def put_run(
     }  # fmt: skip
     put(
         folder / "results.json",
-        {"schema_version": 1, "run": run, "training": {"epochs": 1}, "evaluations": [entry]},
+        {
+            "schema_version": 1,
+            "run": run,
+            "training": {"epochs": 1, "seconds": 9},
+            "evaluations": [entry],
+        },
     )
     put(folder / "status.json", {"state": "complete"})
-    put(folder / "provenance.json", [{"time": "now", "command": "vaebench", "git": {"commit": "c0ffee"}}])
+    attempt = {
+        "time": "2026-01-31T12:00:00+00:00", "command": "vaebench", "git": {"commit": "c0ffee"},
+        "hardware": {"cpu": "abacus", "device": "cpu"},
+    }  # fmt: skip
+    put(folder / "provenance.json", [attempt])
     (folder / "metrics.jsonl").write_text(json.dumps(EPOCH) + "\n" + json.dumps(EPOCH | {"epoch": 2}) + "\n")
     (folder / "config.yaml").write_text(yaml.safe_dump(_plain(config)))
     return folder

@@ -105,6 +105,11 @@ def test_the_files_of_a_report(report: Path) -> None:
     latex = (report / "tables/scvae-table1.tex").read_text()
     assert r"SCVAE & 84.05 $\pm$ 0.05 (80.19)" in latex
     assert (report / "figures/scvae-fig3.png").exists() is False  # nothing recorded of it
+    head, _, *lines = text.split("\n\n")[1].splitlines()
+    keys, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in (head, *lines)]
+    (line,) = [dict(zip(keys, row, strict=True)) for row in rows if row[0] == "scvae-table1"]
+    assert (line["date"], line["commits"], line["hardware"]) == ("2026-01-31", "c0ffee", "abacus, cpu")
+    assert line["time"] == "80 s"  # of eight runs
 
 
 def test_runs_as_a_table_for_notebooks(outputs: Path) -> None:

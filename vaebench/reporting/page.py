@@ -18,6 +18,7 @@ from vaebench.reporting.claims import ClaimVerdict
 from vaebench.reporting.collect import Run
 from vaebench.reporting.compare import Cell, Report, TargetReport
 from vaebench.reporting.markup import Markup, chip, element, folded_list, table
+from vaebench.reporting.origin import attempt_of
 from vaebench.reporting.tables import claim_cells, numbers, remarks, words
 
 ASSETS = Path(__file__).parent / "assets"
@@ -176,21 +177,6 @@ def curves_of(run: Run) -> dict[str, list[list[float]]]:
         for name in CURVES
         for split in ("train", "valid")
         if (points := [[line["epoch"], line[split][name]] for line in lines if name in line.get(split, {})])
-    }
-
-
-def attempt_of(attempt: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a record of provenance what a reader asks for first."""
-    git, hardware = attempt.get("git") or {}, attempt.get("hardware") or {}
-    commit = f"{git.get('commit', '?')[:10]}{' with changes' if git.get('dirty') else ''}"
-    where = [str(hardware[key]) for key in ("cpu", "gpu", "device") if hardware.get(key)]
-    packages = attempt.get("packages") or {}
-    return {
-        "time": attempt.get("time", ""),
-        "command": attempt.get("command", ""),
-        "commit": commit,
-        "hardware": ", ".join(where),
-        "torch": packages.get("torch", ""),
     }
 
 

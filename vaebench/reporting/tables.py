@@ -10,6 +10,7 @@ import pandas as pd
 
 from vaebench.reporting.claims import ClaimVerdict
 from vaebench.reporting.compare import CELL_VERDICTS, CLAIM_VERDICTS, Cell, Report, TargetReport
+from vaebench.reporting.origin import origin
 
 MISSING = "not run"
 
@@ -125,9 +126,9 @@ def words(report: Report, paper: str) -> list[str]:
 
 
 def summary(targets: Sequence[TargetReport]) -> str:
-    """A line for each target: how much has run, and with which verdicts."""
+    """A line for each target: how much has run, with which verdicts, when, where and how long."""
     lines = _pipes(
-        ["target", "rows run", "tiers", "seeds", *CLAIM_VERDICTS, *(f"{v} (cells)" for v in CELL_VERDICTS)]
+        ["target", "rows run", "tiers", "seeds", *CLAIM_VERDICTS, "published numbers", *origin([])]
     )
     for target in targets:
         cells, claims = target.counts()
@@ -137,7 +138,8 @@ def summary(targets: Sequence[TargetReport]) -> str:
         fewest_and_most = dict.fromkeys([*seeds[:1], *seeds[-1:]])
         row = [str(target.name), f"{len(target.runs) - len(target.missing)} of {len(target.runs)}", tiers,
                " to ".join(map(str, fewest_and_most)), *(str(claims[v]) for v in CLAIM_VERDICTS),
-               *(str(cells[v]) for v in CELL_VERDICTS)]  # fmt: skip
+               _counted(cells, CELL_VERDICTS) if cells else "",
+               *origin(run for found in runs for run in found.runs.values()).values()]  # fmt: skip
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
