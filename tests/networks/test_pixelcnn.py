@@ -239,3 +239,26 @@ def test_the_head_passes_the_gradient_on_to_its_base() -> None:
 def test_data_that_are_no_images_are_refused(make: Any) -> None:
     with pytest.raises(UserError, match=r"works on images.*\[12\]"):
         make((12,))
+
+
+def test_an_output_that_starts_from_data_has_their_log_odds_and_may_not_be_infinite() -> None:
+    decoder = gated((2, 6, 7), starts_from_data=True)
+    before = {name: value.clone() for name, value in decoder.state_dict().items()}
+    x = torch.zeros(5, 2, 6, 7)
+    x[:, 0, :3] = 1
+    decoder.start(x)
+    torch.testing.assert_close(decoder.output.bias[0], torch.tensor(0.0))
+    assert torch.sigmoid(decoder.output.bias[1]).item() == pytest.approx(0.5 / 211)
+    changed = {name for name, value in decoder.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"output.bias"}
+    decoder = gated((2, 6, 7))
+    decoder.start(x)
+    assert torch.equal(decoder.output.bias, before["output.bias"])
+
+
+def test_only_log_odds_start_from_data() -> None:
+    with pytest.raises(UserError, match="set it to false"):
+        GatedPixelCNNDecoder(
+            2, (4, 6, 7), (1, 6, 7), depth=1, channels=4, kernel_size=3, first_kernel_size=3,
+            z_enters="gates", code_maps=1, v_shift="correct", starts_from_data=True,
+        )  # fmt: skip

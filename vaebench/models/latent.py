@@ -152,6 +152,8 @@ class LatentModel(Model):
 
     @torch.no_grad()
     def start(self, x: Tensor) -> None:
+        if hasattr(self.decoder, "start"):
+            self.decoder.start(x)
         if layers := [module for module in self.modules() if isinstance(module, WeightNorm)]:
             z = self.encode(x).rsample(1)
             with starting(layers):

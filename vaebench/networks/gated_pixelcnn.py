@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaebench.errors import UserError
 from vaebench.networks.gated_sampling import GatedSampler
 from vaebench.networks.layers import image_shape
 from vaebench.networks.raster import Pick, draw_in_raster_order
@@ -74,7 +75,9 @@ class GatedPixelCNNDecoder(nn.Module):
 
     z enters `first`, at `every` layer (Dieng et al. 2019: h_{l+1} = g_l(f_l(h_l), z)) or in the `gates`; as
     a map it is linear in z, with `code_maps` channels, each layer having its own. `first_kernel_size` is that
-    of the first layer alone, whose mask is A.
+    of the first layer alone, whose mask is A. `starts_from_data` sets the output's bias to the log odds of
+    each channel's mean before training, for data that are bits: otherwise the first steps teach all pixels to
+    be dark by way of the code, and where no KL holds it back it grows until every gate is saturated.
     """
 
     sees_data = True
@@ -92,8 +95,15 @@ class GatedPixelCNNDecoder(nn.Module):
         z_enters: Entry,
         code_maps: Count,
         v_shift: Shift,
+        starts_from_data: bool = False,
     ) -> None:
         super().__init__()
+        if starts_from_data and output_shape != data_shape:
+            raise UserError(
+                "model.decoder.starts_from_data=true is for model/likelihood=bernoulli, whose one parameter "
+                "a pixel is a log odds; set it to false."
+            )
+        self.starts_from_data = starts_from_data
         in_channels, *self.size = image_shape(data_shape, "model/decoder=gated_pixelcnn")
         self.data_shape = tuple(data_shape)
         self.code_maps = 0 if z_enters == "gates" else code_maps
@@ -122,6 +132,15 @@ class GatedPixelCNNDecoder(nn.Module):
             v, h = layer(v, h, z)
             v, h = torch.cat([v, code], 1), torch.cat([h, code], 1)
         return self.output(h)
+
+    @torch.no_grad()
+    def start(self, x: Tensor) -> None:
+        """Before training, from a batch of data."""
+        if self.starts_from_data:
+            # Half a bit of either kind, for a channel of which the batch has one kind only.
+            ones, number = x.transpose(0, 1).flatten(1).sum(1), x[:, 0].numel()
+            bias = self.output.get_parameter("bias")
+            bias.copy_(torch.logit((ones + 0.5) / (number + 1)))
 
     def maps_of(self, z: Tensor) -> list[Tensor]:
         """What is concatenated to the input of each layer and of the output, `[N, maps or 0, H, W]`."""
