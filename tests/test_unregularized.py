@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
-from tests.config.helpers import config_of
+from tests.config.helpers import CONF, config_of
 from tests.runs import only_run, small_run
 from tests.toys import LinearGaussian, OpaquePosterior, latent_model, toy_spec
 from vaebench.objectives.base import Objective
@@ -88,7 +89,26 @@ def test_a_checkpoint_from_before_there_was_a_criterion_still_loads(
     assert {**again, "seconds": 0} == {**first, "seconds": 0}
 
 
-def test_it_is_one_switch_for_any_family() -> None:
-    for family in ("vae", "pixel_vae"):
-        objective = config_of(f"model={family}", "model/objective=unregularized")["model"]["objective"]
-        assert objective["_target_"].endswith("Unregularized")
+FAMILIES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_sets_nothing_that_another_objective_posterior_or_prior_would_lack(family: str) -> None:
+    """What a family wants of them is an option file of its own, so that each is one switch."""
+    own = yaml.safe_load((CONF / "model" / f"{family}.yaml").read_text())
+    assert not {"objective", "posterior", "prior"} & own.keys()
+
+
+@pytest.mark.parametrize("family", ["vae", "pixel_vae", "vamp_vae", "fae", "lstm_vae", "sequential_vae"])
+@pytest.mark.parametrize("objective", ["unregularized", "infovae", "elbo"])
+def test_the_objective_is_one_switch_for_any_family(family: str, objective: str) -> None:
+    chosen = config_of(f"model={family}", f"model/objective={objective}")["model"]["objective"]
+    plain = config_of(f"model/objective={objective}")["model"]["objective"]
+    assert chosen == plain
+
+
+@pytest.mark.parametrize("posterior", ["diagonal", "sigmoid", "iaf"])
+@pytest.mark.parametrize("family", ["vamp_vae", "fae", "sa_lstm_vae", "iaf_vae"])
+def test_and_so_is_the_posterior(family: str, posterior: str) -> None:
+    chosen = config_of(f"model={family}", f"model/posterior={posterior}")["model"]["posterior"]
+    assert chosen == config_of(f"model/posterior={posterior}")["model"]["posterior"]
