@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,16 @@ def test_a_stopped_run_with_denoising_goes_on_with_the_same_bits(
     assert same_bits(whole, stopped)
 
 
-def test_what_needs_a_likelihood_is_not_applicable_and_steps_are_measured(tmp_path: Path) -> None:
+def test_what_needs_a_likelihood_is_not_applicable_and_steps_are_measured(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "vaebench")
     suite = [
         "evaluation=sequential",
         "evaluation.sequential.num_samples=4",
         "evaluation.sequential.num_shown=2",
     ]
-    small(tmp_path, *suite, "+evaluation.bound={_target_:vaebench.evaluation.bound.Bound,num_samples:1}")
+    small(tmp_path, *suite)
     entries = {entry["name"]: entry for entry in read(only_run(tmp_path), "results.json")["evaluations"]}
     assert (entries["bound"]["status"], entries["bound"]["reason"]) == (
         "not_applicable", "the model has no likelihood",
@@ -45,3 +49,5 @@ def test_what_needs_a_likelihood_is_not_applicable_and_steps_are_measured(tmp_pa
     assert names == ["mse_1", "mse_2", "kl_1", "kl_2", "sharpness_1", "sharpness_2", "sharpness_data"]
     line = (only_run(tmp_path) / "metrics.jsonl").read_text()
     assert '"kl"' in line
+    assert "valid objective " in caplog.text
+    assert "ELBO" not in caplog.text

@@ -127,7 +127,7 @@ def fit(training: Training) -> None:
             if training.stop_requested():
                 return
             line = finish_epoch(training)
-            bar.set_postfix_str(summary(line["valid"]))
+            bar.set_postfix_str(summary(line["valid"], training.model))
             log.log(logging.DEBUG if training.show_bar else logging.INFO, "%s", one_line(line, training))
     save(training)
 
@@ -207,8 +207,8 @@ def warn_of_collapse(valid: Numbers, progress: Progress) -> None:
         )  # fmt: skip
 
 
-def summary(valid: Numbers) -> str:
-    said = f"ELBO {valid['elbo']:.2f}"
+def summary(valid: Numbers, model: Model) -> str:
+    said = f"{'ELBO' if model.has_density else 'objective'} {valid['elbo']:.2f}"
     if "kl" in valid:
         said += f", KL {valid['kl']:.2f}, active {valid['active_units']}"
     if "perplexity_bound" in valid:
@@ -221,5 +221,5 @@ def one_line(line: dict[str, Any], training: Training) -> str:
     left = progress.seconds / max(progress.step, 1) * (training.num_steps - progress.step)
     return (
         f"epoch {line['epoch']} step {line['step']}/{training.num_steps} loss {line['train']['loss']:.3f} "
-        f"valid {summary(line['valid'])} left {left:.0f}s"
+        f"valid {summary(line['valid'], training.model)} left {left:.0f}s"
     )
