@@ -9,6 +9,7 @@ comma  := ,
 # That everything runs, which is all that a smoke run says, one seed says as well as three.
 SEEDS  ?= $(if $(filter smoke,$(TIER)),0,0$(comma)1$(comma)2)
 JOBS   ?= 1
+OUTPUTS ?= outputs
 
 include tables.mk
 .PHONY: help train test lint format types status report bench estimators clean $(TABLES)
@@ -43,14 +44,14 @@ format: $(READY) ## rewrite in the house's format
 	$(BIN)/ruff format .
 
 status: $(READY) ## every run under outputs/, its state and main numbers
-	@$(BIN)/vaebench-status
+	@$(BIN)/vaebench-status $(OUTPUTS)
 
 report: $(READY) ## report/index.html from all that has run, complete or not
-	-@$(BIN)/vaebench-report outputs --out report
+	-@$(BIN)/vaebench-report $(OUTPUTS) --out report
 
 # What of a table is missing is run, then ours are shown beside theirs; ARGS="..." overrides every run's config.
 $(TABLES): $(READY)
-	@$(BIN)/python -m vaebench.tables $@ --tier $(TIER) --seeds $(SEEDS) --jobs $(JOBS) --overrides $(ARGS)
+	@$(BIN)/python -m vaebench.tables $@ --tier $(TIER) --seeds $(SEEDS) --jobs $(JOBS) --outputs $(OUTPUTS) --overrides $(ARGS)
 
 bench: $(READY) ## our speed against pythae's (installs it), and the cost of every family
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt

@@ -98,6 +98,10 @@ def main() -> None:
             print(listing(papers))
             return
         seeds = [int(seed) for seed in options.seeds.split(",")]
+        if elsewhere := [word for word in options.overrides if word.startswith("paths.outputs=")]:
+            raise UserError(
+                f"{elsewhere[0]}: where runs go and are looked for is --outputs (make: OUTPUTS=...)"
+            )
         sys.exit(run(papers, chosen(papers, options.targets), options, seeds))
     except (UserError, ValueError) as error:
         sys.exit(str(error))

@@ -197,3 +197,10 @@ def count_with(b: Browser, control: str, value: str) -> str:
     b.run(f"document.getElementById('{control}').dispatchEvent(new Event('input'))")
     b.run(f"document.getElementById('{control}').dispatchEvent(new Event('change'))")
     return b.run("document.getElementById('count').textContent")
+
+
+def test_tables_looks_where_its_runs_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["tables", "zhao-fig6", "--dry-run", "--overrides", "paths.outputs=elsewhere"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match="--outputs"):
+        tables_main()

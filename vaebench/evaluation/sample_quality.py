@@ -105,7 +105,7 @@ def histogram_entropy(counts: Tensor) -> tuple[float, float]:
     n = int(counts.sum())
     shares = counts.double() / n
     log_shares = torch.where(shares > 0, shares, 1).log()
-    entropy = -float(shares @ log_shares)
+    entropy = abs(float(shares @ log_shares))  # no terms are positive; and not -0
     variance = float(shares @ log_shares.square()) - entropy**2
     return entropy, math.sqrt(max(variance, 0) / n)
 
