@@ -69,8 +69,7 @@ def main() -> None:
         print(problem, file=sys.stderr)
     for target in targets:
         if target.missing:
-            labels = "; ".join(target.paper.rows[row].label for row in target.missing)
-            print(f"{target.name}: not run: {labels}", file=sys.stderr)
+            print(f"{target.name}: not run: {'; '.join(target.missing)}", file=sys.stderr)
     print(f"{options.out}/index.html")
     sys.exit(int(any(target.missing for target in targets)))
 

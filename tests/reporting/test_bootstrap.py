@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from vaebench.reporting.bootstrap import DRAWS, Sample, draws, seed_weights
+from vaebench.reporting.bootstrap import BLOCK, DRAWS, Sample, draws, point_weights, seed_weights
+from vaebench.reporting.claims import decided
 
 RNG = np.random.default_rng(0)
 SEEDS = [0, 1, 2, 3, 4]
@@ -25,12 +27,32 @@ def test_where_points_are_not_on_file_the_standard_error_stands_for_them() -> No
 
 
 @pytest.mark.parametrize("num", [2, 3, 5])
-def test_over_seeds_the_spread_is_that_of_a_mean_of_so_many(num: int) -> None:
-    values = RNG.normal(size=num)
+def test_over_seeds_the_draws_are_students_t_of_one_degree_less(num: int) -> None:
+    values = RNG.normal(90, 3, size=num)
     found = draws({seed: Sample(float(value)) for seed, value in enumerate(values)}, range(num), "a")
-    assert found.mean() == pytest.approx(values.mean(), abs=0.1)
-    assert found.std() == pytest.approx(values.std(ddof=1) / num**0.5, rel=0.1)
+    in_errors = (found - values.mean()) / (values.std(ddof=1) / num**0.5)
+    assert stats.kstest(in_errors, stats.t(num - 1).cdf).pvalue > 0.01
     assert np.allclose(seed_weights(tuple(range(num))).sum(1), 1)
+
+
+@pytest.mark.parametrize("num", [2, 3, 5])
+def test_tied_pairs_are_falsely_reproduced_in_five_percent_and_five_of_them_are_inconclusive(
+    num: int,
+) -> None:
+    differences = np.random.default_rng(num).normal(0, 2, (2000, 5, num))  # of five pairs, seed by seed
+    weights = seed_weights(tuple(range(num))).T
+    of_one = [decided(pairs[:1] @ weights > 0)[0] for pairs in differences]
+    for verdict in ("reproduced", "not reproduced"):
+        assert of_one.count(verdict) / len(of_one) == pytest.approx(0.05, abs=0.015)
+    of_five = [decided(pairs @ weights > 0)[0] for pairs in differences]
+    assert of_five.count("inconclusive") / len(of_five) > 0.93
+    assert of_five.count("reproduced") / len(of_five) < 0.01
+
+
+def test_the_error_over_test_points_does_not_grow_with_students_tails() -> None:
+    error = 0.3
+    found = draws({seed: Sample(90.0, error) for seed in (0, 1)}, [0, 1], "a")
+    assert found.std() == pytest.approx(error / 2**0.5, rel=0.1)
 
 
 def test_differences_are_paired_by_points_and_by_seeds() -> None:
@@ -51,6 +73,14 @@ def test_a_choice_of_test_points_has_the_draws_of_the_same_points_elsewhere() ->
     index = np.arange(0, 1000, 2)
     chosen = draws({0: Sample(points[index].mean(), None, points[index], index)}, [0], "a")
     expected = np.where(np.arange(1000) % 2 == 0, points, 0.0)
-    rest = draws({0: Sample(0.0, None, np.where(np.arange(1000) % 2, 0.0, 1.0))}, [0], "b")
-    whole = draws({0: Sample(0.0, None, expected)}, [0], "c")
+    rest = draws({0: Sample(0.5, None, np.where(np.arange(1000) % 2, 0.0, 1.0))}, [0], "b")
+    whole = draws({0: Sample(expected.mean(), None, expected)}, [0], "c")
     assert np.allclose(chosen, whole / rest, atol=1e-4)
+
+
+def test_weights_go_with_the_points_in_every_block() -> None:
+    points = RNG.normal(90, 12, 2 * BLOCK + 10)
+    found = draws({0: Sample(points.mean(), None, points)}, [0], "a")
+    weights = np.concatenate([point_weights(block)[:, :3] for block in range(3)])[: len(points)]
+    assert np.allclose(found[:3], np.average(np.tile(points, (3, 1)), axis=1, weights=weights.T), atol=1e-4)
+    assert not np.array_equal(point_weights(0), point_weights(1))

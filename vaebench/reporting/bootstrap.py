@@ -9,7 +9,11 @@ from functools import lru_cache
 
 import numpy as np
 
-DRAWS = 1000
+DRAWS = 4000
+"""Of which a part of a claim may hold in 0.05 / K at most to be refuted: 6 draws where K is 30."""
+
+BLOCK = 1000
+"""How many test points have their weights drawn together."""
 
 
 @dataclass(frozen=True)
@@ -28,42 +32,50 @@ class Sample:
 def draws(samples: Mapping[int, Sample], seeds: Sequence[int], name: str) -> np.ndarray:
     """`[DRAWS]` means over `seeds` of what another choice of seeds and test points would have given.
 
-    Seeds are drawn with replacement, deviations from their mean scaled by sqrt(S / (S - 1)), without which
-    the variance of the mean of S would be too small. Test points have Poisson(1) weights. Every call has the
-    same draws of seeds and of points, so that differences are paired; where points are not on file, normal
-    noise of the standard error stands for them, of its own for each `name` and seed.
+    Over seeds they have Student's t distribution (`seed_weights`); to that is added what the mean over
+    seeds changes with the test points, which have Poisson(1) weights. Every call has the same draws of seeds
+    and of points, so that differences are paired; where points are not on file, normal noise of the standard
+    error stands for them, of its own for each `name` and seed.
     """
-    by_seed = np.stack([_points(samples[seed], f"{name}/{seed}") for seed in seeds])  # [S, DRAWS]
-    weights = seed_weights(tuple(seeds))
-    return np.einsum("ds,sd->d", weights, by_seed)
+    values = np.array([samples[seed].value for seed in seeds])
+    changes = [_changes(samples[seed], f"{name}/{seed}") for seed in seeds]
+    return seed_weights(tuple(seeds)) @ values + np.mean(changes, axis=0)
 
 
 @lru_cache
 def seed_weights(seeds: tuple[int, ...]) -> np.ndarray:
-    """`[DRAWS, S]`, each row with sum 1."""
+    """`[DRAWS, S]` weights w with sum 1: of S values x the draws are sum_s w_s x_s.
+
+    A studentised multiplier bootstrap: mean + sum_s g_s (x_s - mean) / sqrt(S (S - 1)) * sqrt((S - 1) / c)
+    with g standard normal and c chi-squared with S - 1 degrees of freedom. Around the mean the draws have
+    Student's t distribution of S - 1 degrees of freedom, in units of the standard error.
+    """
     num = len(seeds)
     if num == 1:
         return np.ones((DRAWS, 1))
     rng = np.random.default_rng([0, *seeds])
-    counts = rng.multinomial(num, np.full(num, 1 / num), size=DRAWS) / num
-    return 1 / num + (counts - 1 / num) * (num / (num - 1)) ** 0.5
+    normal = rng.standard_normal((DRAWS, num))
+    chi_squared = rng.chisquare(num - 1, (DRAWS, 1))
+    return 1 / num + (normal - normal.mean(1, keepdims=True)) / np.sqrt(num * chi_squared)
 
 
-@lru_cache(maxsize=2)
-def point_weights(num: int) -> np.ndarray:
-    """`[num, DRAWS]`: how often each of `num` test points is drawn."""
-    rng = np.random.default_rng(1)
-    return rng.poisson(1.0, size=(num, DRAWS)).astype(np.float32)
+@lru_cache(maxsize=64)
+def point_weights(block: int) -> np.ndarray:
+    """`[BLOCK, DRAWS]`: how often each test point of a block is drawn."""
+    rng = np.random.default_rng([1, block])
+    return rng.poisson(1.0, size=(BLOCK, DRAWS)).astype(np.float32)
 
 
-def _points(sample: Sample, name: str) -> np.ndarray:
+def _changes(sample: Sample, name: str) -> np.ndarray:
+    """`[DRAWS]`, by how much the value would change with other test points."""
     if sample.per_datum is not None and len(sample.per_datum) > 1:
         index = np.arange(len(sample.per_datum)) if sample.index is None else sample.index
-        weights = point_weights(10_000 * -(-int(index.max() + 1) // 10_000))[index]
-        centre = sample.per_datum.mean()  # in float32, little is lost of what is near 0
-        deviations = (sample.per_datum - centre).astype(np.float32) @ weights
-        return centre + deviations / np.maximum(weights.sum(0), 1)
+        places = np.zeros((2, BLOCK * (int(index.max()) // BLOCK + 1)), np.float32)
+        places[:, index] = sample.per_datum - sample.per_datum.mean(), np.ones(len(index))
+        blocks = np.split(places, places.shape[1] // BLOCK, axis=1)
+        total, count = sum(part @ point_weights(block) for block, part in enumerate(blocks))
+        return total / np.maximum(count, 1)
     if sample.standard_error is None or not np.isfinite(sample.standard_error):
-        return np.full(DRAWS, sample.value)
+        return np.zeros(DRAWS)
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    return sample.value + sample.standard_error * rng.standard_normal(DRAWS)
+    return sample.standard_error * rng.standard_normal(DRAWS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import yaml
 from vaebench.atomic import read_json
 from vaebench.config.experiments import leaves_of
 from vaebench.errors import UserError
+from vaebench.reporting.number import Number, left_out, numbers_of
 from vaebench.runstate import holder_of
 
 RUN = re.compile(
@@ -23,20 +25,10 @@ RUN = re.compile(
 SCHEMA_VERSION = 1
 """Of results.json, as this vaebench writes it; others are named and left out."""
 
+COLUMNS = ("dataset", "model", "hash", "seed", "version", "tier", "state", "note", "path")
+"""What `load_runs` says of every run, after its name."""
+
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@dataclass(frozen=True)
-class Number:
-    """A measurement of a run."""
-
-    value: float
-    standard_error: float | None
-    """Over data; None where the number is exact for what it is taken over."""
-    unit: str
-    n: int
-    evaluator: str
-    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -66,14 +58,28 @@ class Run:
     def numbers(self) -> dict[str, Number]:
         return numbers_of(self.results)
 
-    @cached_property
+    @property
     def config(self) -> dict[str, Any]:
         """config.yaml, or an empty mapping where it cannot be read."""
+        return self._config[0]
+
+    @cached_property
+    def _config(self) -> tuple[dict[str, Any], str]:
+        """With what is wrong with it, if anything is."""
         try:
             content = yaml.load((self.path / "config.yaml").read_text(), Loader)
-        except (OSError, yaml.YAMLError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            return {}, f"config.yaml cannot be read: {' '.join(str(error).split())}"
+        return (content, "") if isinstance(content, dict) else ({}, "config.yaml is no mapping")
+
+    @property
+    def problems(self) -> list[str]:
+        """What cannot be read or used of this run."""
+        told = [self.note] if self.state == "unreadable" else []
+        _, of_config = self._config
+        if of_config and self.state != "new":
+            told.append(of_config)
+        return told + [why for _, why in left_out(self.results)]
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -88,8 +94,6 @@ class Run:
     @cached_property
     def epochs(self) -> list[dict[str, Any]]:
         """metrics.jsonl, without a last line that a kill cut short."""
-        import json
-
         try:
             lines = (self.path / "metrics.jsonl").read_text().splitlines()
             return [json.loads(line) for line in lines if line.endswith("}")]
@@ -140,23 +144,10 @@ def check_results(results: Any) -> None:
     if version != SCHEMA_VERSION:
         raise UserError(f"results.json has schema version {version}, this vaebench reads {SCHEMA_VERSION}")
     try:
-        results["run"]["tier"], results["training"]
+        results["run"]["tier"], results["training"].items()
         numbers_of(results)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"results.json is incomplete: {type(error).__name__}: {error}") from error
-
-
-def numbers_of(results: Mapping[str, Any]) -> dict[str, Number]:
-    """Each measurement by its name: the one over the most data, and of those with the most draws."""
-    best: dict[str, tuple[tuple[int, int], Number]] = {}
-    for entry in results.get("evaluations", []):
-        settings = entry["settings"]
-        for m in entry["measurements"]:
-            number = Number(m["value"], m["standard_error"], m["unit"], m["n"], entry["name"], settings)
-            weight = (number.n, int(settings.get("num_samples", 0)))
-            if m["name"] not in best or weight > best[m["name"]][0]:
-                best[m["name"]] = weight, number
-    return {name: number for name, (_, number) in best.items()}
 
 
 def main_numbers(results: Mapping[str, Any]) -> dict[str, float]:
@@ -168,23 +159,20 @@ def load_runs(path: Path | str) -> pd.DataFrame:
     """Every run below an outputs folder, a row each, for notebooks.
 
     Columns: `run`, `dataset`, `model`, `hash`, `seed`, `version`, `tier`, `state`, `note`, `path`, what is
-    known of its training (`training.seconds`, ...), its scientific settings by their dotted keys
-    (`model.latent_dim`, ...), and each measurement (`nll_nats`, ...) with its standard error over data
-    (`nll_nats_se`, NaN where there is none). What a run lacks is NaN.
+    known of its training (`trained.epochs`, `trained.seconds`, ...), its scientific settings by their dotted
+    keys (`training.epochs`, `model.latent_dim`, ...), and each measurement (`nll_nats`, ...) with its
+    standard error over data (`nll_nats_se`, NaN where there is none). What a run lacks is NaN.
     """
     rows = []
     for run in find_runs(Path(path)):
-        row: dict[str, Any] = {
-            "run": str(run), "dataset": run.dataset, "model": run.model, "hash": run.hash, "seed": run.seed,
-            "version": run.version, "tier": run.tier, "state": run.state, "note": run.note,
-            "path": str(run.path),
-        }  # fmt: skip
-        row |= {f"training.{key}": value for key, value in run.results.get("training", {}).items()}
+        row: dict[str, Any] = {"run": str(run), **{name: getattr(run, name) for name in COLUMNS}}
+        row["path"] = str(run.path)
+        row |= {f"trained.{key}": value for key, value in run.results.get("training", {}).items()}
         row |= {key: value for key, value in run.settings.items() if key not in row}
         for name, number in run.numbers.items():
             row |= {name: number.value, f"{name}_se": number.standard_error}
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["run", *COLUMNS])
 
 
 def _read(path: Path) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure as Canvas
 from matplotlib.image import imread
 
+from vaebench.reporting.cells import mean_and_error
 from vaebench.reporting.collect import Run
-from vaebench.reporting.compare import TargetReport, mean_and_error
+from vaebench.reporting.compare import TargetReport
 from vaebench.reporting.measures import parts_of
 from vaebench.reporting.papers import Figure
 
@@ -133,7 +134,7 @@ def plane(report: TargetReport, figure: Figure) -> Canvas | None:
 
 
 def layers(report: TargetReport, figure: Figure) -> Canvas | None:
-    """KL and mutual information behind each layer, trained and random; mean and error over all runs.
+    """KL and mutual information behind each layer, trained and random; means and errors as `over_models`.
 
     Crosses are the closed form, where there is one: at the code, and behind a first layer that is affine,
     which keeps the KL in trained and random decoders alike.
@@ -146,21 +147,31 @@ def layers(report: TargetReport, figure: Figure) -> Canvas | None:
     titles = {"kl": "KL of the posteriors", "marginal_kl": "KL of the aggregate", "mi": "mutual information"}
     canvas, axes = _canvas(10, 3.2, 3)
     for axis, (name, title) in zip(axes, titles.items(), strict=True):
-        values = np.concatenate([arrays[name] for arrays in stored])  # [runs, decoders, layers]
+        means, errors = over_models([arrays[name] for arrays in stored])
+        places = range(means.shape[-1])
         for i, decoder in enumerate(stored[0]["decoders"]):
-            of_decoder = values[:, i]
-            errors = of_decoder.std(0, ddof=1) / len(of_decoder) ** 0.5 if len(of_decoder) > 1 else None
             axis.errorbar(
-                range(values.shape[-1]), of_decoder.mean(0), errors,
+                places, means[i], None if errors is None else errors[i],
                 marker=".", capsize=3, color=COLOURS[i], label=str(decoder),
             )  # fmt: skip
         if f"{name}_exact" in stored[0]:
-            exact = np.concatenate([arrays[f"{name}_exact"] for arrays in stored]).mean((0, 1))
-            axis.plot(exact, "x", color="black", zorder=3, label="closed form")
-        axis.set(xlabel="layer", ylabel="nats", title=title, xticks=range(values.shape[-1]))
+            exact, _ = over_models([arrays[f"{name}_exact"] for arrays in stored])
+            axis.plot(exact.mean(0), "x", color="black", zorder=3, label="closed form")
+        axis.set(xlabel="layer", ylabel="nats", title=title, xticks=places)
         axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
     axes[0].legend(frameon=False, fontsize=8)
     return canvas
+
+
+def over_models(estimates: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Mean and standard error, `[decoders, layers]`, over trained models, a mean over its classifiers each.
+
+    `estimates` are `[classifiers, decoders, layers]` of each model. Classifiers of one model share what the
+    model is, so that only models are independent; of a single one the error is over its classifiers.
+    """
+    values = np.stack([of_model.mean(0) for of_model in estimates]) if len(estimates) > 1 else estimates[0]
+    error = values.std(0, ddof=1) / len(values) ** 0.5 if len(values) > 1 else None
+    return values.mean(0), error
 
 
 def map_of_codes(report: TargetReport, figure: Figure) -> Canvas | None:

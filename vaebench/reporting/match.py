@@ -80,7 +80,7 @@ def fits(settings: Leaves, wanted: Leaves) -> bool:
 
 
 def _row_runs(tier: Tier, runs: Sequence[Run], full: Leaves, wanted: Leaves, problems: list[str]) -> RowRuns:
-    """One run for each seed: on the published data where there are any, then the newest."""
+    """One run for each seed: on the published data where there are any, then the newest that is complete."""
     published = full["dataset.name"]
     datasets = {run.dataset for run in runs}
     dataset = published if published in datasets else min(datasets)
@@ -90,8 +90,14 @@ def _row_runs(tier: Tier, runs: Sequence[Run], full: Leaves, wanted: Leaves, pro
             by_seed.setdefault(run.seed, []).append(run)
     chosen = {}
     for seed, same in sorted(by_seed.items()):
-        *others, chosen[seed] = sorted(same, key=lambda run: (int(run.version[1:]), run.hash))
+        *others, chosen[seed] = sorted(same, key=_worth)
         problems += [f"{other}: the same row and seed as {chosen[seed]}, which is used" for other in others]
     older = sorted({key for run in chosen.values() for key in wanted.keys() - run.settings.keys()})
     notes = (f"run before there was {', '.join(older)}",) if older else ()
     return RowRuns(tier, chosen, "" if dataset == published else dataset, notes)
+
+
+def _worth(run: Run) -> tuple[bool, int, int, str]:
+    """Complete runs before others, of others those with the most measurements, then the newest."""
+    is_complete = run.state == "complete"
+    return is_complete, 0 if is_complete else len(run.numbers), int(run.version[1:]), run.hash

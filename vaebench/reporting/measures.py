@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vaebench.reporting.bootstrap import Sample, draws
-from vaebench.reporting.collect import Number, Run
+from vaebench.reporting.collect import Run
+from vaebench.reporting.number import Number
 from vaebench.reporting.papers import MEASURE
 
 PER_DATUM = {  # measurement -> file of arrays, array, sign

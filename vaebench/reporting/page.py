@@ -14,9 +14,10 @@ from typing import Any
 
 from PIL import Image
 
+from vaebench.reporting.cells import Cell
 from vaebench.reporting.claims import ClaimVerdict
 from vaebench.reporting.collect import Run
-from vaebench.reporting.compare import Cell, Report, TargetReport
+from vaebench.reporting.compare import Report, TargetReport
 from vaebench.reporting.markup import Markup, chip, element, folded_list, table
 from vaebench.reporting.origin import attempt_of
 from vaebench.reporting.tables import claim_cells, numbers, remarks, words
@@ -103,7 +104,7 @@ def target_of(report: TargetReport, figure: bytes | None) -> Markup:
         if counter
     ]
     title = element("summary", report.target.title, " ", element("span", "; ".join(counts), class_="dim"))
-    is_there = len(report.missing) < len(report.runs)
+    is_there = any(found.runs for found in report.runs.values())
     return element("details", title, *parts, class_="target", id=str(report.name), open=is_there)
 
 
@@ -161,7 +162,7 @@ def data_of(report: Report) -> Markup:
         }
         for run in report.runs
     ]
-    return Markup(json.dumps(_finite(runs), allow_nan=False, default=str).replace("</", "<\\/"))
+    return Markup(json.dumps(_finite(runs), allow_nan=False, default=str).replace("<", "\\u003c"))
 
 
 def curves_of(run: Run) -> dict[str, list[list[float]]]:

@@ -256,6 +256,8 @@ def _problems(paper: Paper) -> Iterable[str]:
             if len(claim.statements) != 1:
                 yield f"{name}, {claim.says!r}: {len(claim.statements)} statements, expected one"
                 continue
+            if claim.within and claim.within.low is None and claim.within.high is None:
+                yield f"{name}, {claim.says!r}: neither low nor high"
             measures.append(claim.statement.measure)
             unknown |= {*claim.statement.rows} - {*paper.rows}
         yield from (f"{name}: {row!r} is no row" for row in sorted(unknown))

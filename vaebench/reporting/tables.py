@@ -8,16 +8,18 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from vaebench.reporting.cells import CELL_VERDICTS, Cell
 from vaebench.reporting.claims import ClaimVerdict
-from vaebench.reporting.compare import CELL_VERDICTS, CLAIM_VERDICTS, Cell, Report, TargetReport
+from vaebench.reporting.compare import CLAIM_VERDICTS, Report, TargetReport
 from vaebench.reporting.origin import origin
 
 MISSING = "not run"
+DAGGER = r"$^\dagger$"
 
 
 def frame(report: TargetReport) -> pd.DataFrame:
     """A row for each cell: ours, theirs, the verdict and what goes with it."""
-    return pd.DataFrame(
+    cells = pd.DataFrame(
         {
             "row": report.paper.rows[cell.row].label,
             "experiment": report.paper.rows[cell.row].experiment,
@@ -31,10 +33,13 @@ def frame(report: TargetReport) -> pd.DataFrame:
             "tier": cell.tier or "",
             "data": cell.variant,
             "seeds": " ".join(map(str, cell.seeds)),
+            "n": cell.n,
+            "num_samples": cell.num_samples,
             "notes": "; ".join(cell.notes),
         }
         for cell in report.cells.values()
     )
+    return cells.astype({"n": "Int64", "num_samples": "Int64"})  # whole numbers, where some are missing too
 
 
 def markdown(report: TargetReport) -> str:
@@ -55,7 +60,7 @@ def markdown(report: TargetReport) -> str:
 
 
 def latex(report: TargetReport) -> str:
-    """A booktabs table: ours with its error, theirs in brackets."""
+    """A booktabs table: ours with its error, theirs in brackets; a dagger where they are not of a kind."""
     columns = list(report.target.columns)
     lines = [
         f"% {report.name}: ours (theirs)",
@@ -65,26 +70,38 @@ def latex(report: TargetReport) -> str:
         r"\midrule",
     ]
     for row in report.target.cells:
-        cells = [numbers(report.cells[row, c], report.target.columns[c].digits) for c in columns]
-        lines.append(
-            " & ".join([_tex(report.paper.rows[row].label), *(_tex(cell) for cell in cells)]) + r" \\"
-        )
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+        cells = [report.cells[row, column] for column in columns]
+        ours = [
+            _tex(numbers(cell, report.target.columns[cell.column].digits)) + DAGGER * bool(cell.reservations)
+            for cell in cells
+        ]
+        lines.append(" & ".join([_tex(report.paper.rows[row].label), *ours]) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if why := dict.fromkeys(mark for cell in report.cells.values() for mark in cell.reservations):
+        lines += [
+            "",
+            rf"{DAGGER} Not at the full tier, or not on the published data: {_tex(', '.join(why))}.",
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def told(cell: Cell, digits: int) -> str:
-    """`87.9 ± 0.1 (87.89): agrees`."""
-    return f"{numbers(cell, digits)}: {cell.verdict}" if cell.published is not None else numbers(cell, digits)
+    """`87.9 ± 0.1 (87.89, +0.01): agrees`."""
+    told = numbers(cell, digits, with_difference=True)
+    return told if cell.published is None else f"{told}: {cell.verdict}"
 
 
-def numbers(cell: Cell, digits: int) -> str:
-    """`87.9 ± 0.1 (87.89)`: ours with its error, theirs in brackets."""
+def numbers(cell: Cell, digits: int, with_difference: bool = False) -> str:
+    """`87.9 ± 0.1 (87.89)`: ours with its error, theirs in brackets, perhaps with what ours has more."""
     ours = "–"
     if cell.ours is not None:
         ours = f"{cell.ours:.{digits}f}"
         if cell.standard_error is not None:
             ours += f" ± {cell.standard_error:.{max(digits, 1)}f}"
-    return ours if cell.published is None else f"{ours} ({cell.published:g})"
+    if cell.published is None:
+        return ours
+    more = cell.difference if with_difference else None
+    return f"{ours} ({cell.published:g}{'' if more is None else f', {more:+.{digits}f}'})"
 
 
 def claim_cells(claim: ClaimVerdict) -> list[str]:
@@ -99,7 +116,7 @@ def remarks(report: TargetReport) -> Iterable[str]:
     """What a reader of the numbers must know, each once."""
     labels = report.paper.rows
     if report.missing:
-        yield f"Not run: {', '.join(labels[row].label for row in report.missing)}."
+        yield f"Not run: {'; '.join(report.missing)}."
     by_note: dict[str, list[str]] = {}
     for cell in report.cells.values():
         for note in cell.notes:
@@ -136,7 +153,7 @@ def summary(targets: Sequence[TargetReport]) -> str:
         tiers = " ".join(sorted({found.tier for found in runs}))
         seeds = sorted({len(found.runs) for found in runs})
         fewest_and_most = dict.fromkeys([*seeds[:1], *seeds[-1:]])
-        row = [str(target.name), f"{len(target.runs) - len(target.missing)} of {len(target.runs)}", tiers,
+        row = [str(target.name), f"{len(target.runs) - len(target.lacking)} of {len(target.runs)}", tiers,
                " to ".join(map(str, fewest_and_most)), *(str(claims[v]) for v in CLAIM_VERDICTS),
                _counted(cells, CELL_VERDICTS) if cells else "",
                *origin(run for found in runs for run in found.runs.values()).values()]  # fmt: skip

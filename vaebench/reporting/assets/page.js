@@ -38,10 +38,16 @@ function compare(a, b) {
   return shown.down ? -order : order;
 }
 
+// Anywhere in the text; but seed1 is not the beginning of seed10.
+function occurs(word, text) {
+  if (!/seed\d+$/.test(word)) return text.includes(word);
+  return text.split(word).slice(1).some((rest) => !/^\d/.test(rest));
+}
+
 function wanted(run) {
   const text = [run.id, run.tier, run.state, run.note, ...run.rows].join(" ").toLowerCase();
   const words = byId("filter").value.toLowerCase().split(/\s+/);
-  return words.every((word) => text.includes(word))
+  return words.every((word) => occurs(word, text))
     && (!byId("state").value || run.state === byId("state").value)
     && (!byId("tier").value || run.tier === byId("tier").value);
 }
@@ -158,7 +164,7 @@ function curve(run, name) {
 }
 
 function drawSide() {
-  const chosen = runs.filter((run) => shown.chosen.has(run.id));
+  const chosen = [...shown.chosen].map((id) => runs.find((run) => run.id === id)); // the first ticked is first
   byId("hint").hidden = chosen.length > 0;
   const line = (name, values, mark = false) => make("tr", [make("th", name), ...values.map((value) => make("td", value))],
     mark ? { class: "different" } : {});
@@ -175,8 +181,8 @@ function drawSide() {
     }
     const settings = [...new Set(chosen.flatMap((run) => Object.keys(run.settings)))];
     for (const name of settings) {
-      const values = chosen.map((run) => (name in run.settings ? digits(run.settings[name]) : ""));
-      if (new Set(values).size > 1) body.push(line(name, values, true));
+      const values = chosen.map((run) => (name in run.settings ? JSON.stringify(run.settings[name]) : ""));
+      if (new Set(values).size > 1) body.push(line(name, values.map((value) => value.replace(/^"|"$/g, "")), true));
     }
   }
   byId("side").tBodies[0].replaceChildren(...body);

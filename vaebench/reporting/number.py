@@ -1,0 +1,63 @@
+"""A run's measurements as results.json has them, and which of them are numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Number:
+    """A measurement of a run."""
+
+    value: float
+    standard_error: float | None
+    """Over data; None where the number is exact for what it is taken over, NaN where it is not known."""
+    unit: str
+    n: int
+    evaluator: str
+    settings: Mapping[str, Any]
+
+
+def numbers_of(results: Mapping[str, Any]) -> dict[str, Number]:
+    """Each measurement by its name: the one over the most data, and of those with the most draws.
+
+    What is no finite number is left out.
+    """
+    best: dict[str, tuple[tuple[int, int], Number]] = {}
+    for entry in results.get("evaluations", []):
+        settings = entry["settings"]
+        for m in filter(_is_usable, entry["measurements"]):
+            number = Number(m["value"], m["standard_error"], m["unit"], int(m["n"]), entry["name"], settings)
+            weight = (number.n, int(settings.get("num_samples", 0)))
+            if m["name"] not in best or weight > best[m["name"]][0]:
+                best[m["name"]] = weight, number
+    return {name: number for name, (_, number) in best.items()}
+
+
+def left_out(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(evaluator, what is wrong) of each measurement that is no finite number."""
+    for entry in results.get("evaluations", []):
+        for m in entry["measurements"]:
+            if not _is_usable(m):
+                told = f"{json.dumps(m['value'])} ± {json.dumps(m['standard_error'])}"
+                yield entry["name"], f"{m['name']} of {entry['name']} is left out: {told} is no finite number"
+
+
+def settled(results: Mapping[str, Any]) -> set[str]:
+    """The evaluators that have said what they can of this run, be it that they do not apply."""
+    done = ("complete", "not_applicable")
+    names = {entry["name"] for entry in results.get("evaluations", []) if entry.get("status") in done}
+    return names - {name for name, _ in left_out(results)}
+
+
+def _is_usable(measurement: Mapping[str, Any]) -> bool:
+    value, error = measurement["value"], measurement["standard_error"]
+    return _is_number(value) and math.isfinite(value) and (error is None or _is_number(error))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
