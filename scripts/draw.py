@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
+import yaml
 
 from vaebench.reporting.collect import load_runs
 
@@ -34,7 +36,7 @@ def main() -> None:
     runs = load_runs(options.outputs)
     for condition in options.where:
         key, _, value = condition.partition("=")
-        runs = runs[runs[known(key, runs)].astype(str) == value]
+        runs = runs[[is_value(found, value) for found in runs[known(key, runs)]]]
     for name in (options.x, options.by, *options.y):
         known(name, runs)
     runs = runs.dropna(subset=[options.x, *options.y])
@@ -44,6 +46,11 @@ def main() -> None:
     print(as_markdown(table, options.x, options.by, options.y))
     if options.out:
         draw(table, options)
+
+
+def is_value(found: Any, value: str) -> bool:
+    """Whether a column has what `value` says; whole numbers are floats where some runs have none."""
+    return str(found) == value or bool(found == yaml.safe_load(value))
 
 
 def known(name: str, runs: pd.DataFrame) -> str:

@@ -37,6 +37,9 @@ def test_conditions_choose_the_runs_and_mistakes_are_named(tmp_path, monkeypatch
         put_run(tmp_path, row(depth), nll_nats=90.0)
     run(tmp_path, monkeypatch, "--where", "model.encoder.depth=2")
     assert len(capsys.readouterr().out.splitlines()) == 3
+    put_run(tmp_path, row(4), nll_nats=90.0).joinpath("config.yaml").unlink()  # whole numbers become floats
+    run(tmp_path, monkeypatch, "--where", "model.encoder.depth=2")
+    assert len(capsys.readouterr().out.splitlines()) == 3
     with pytest.raises(SystemExit, match="depht is no column"):
         run(tmp_path, monkeypatch, "--where", "depht=2")
     with pytest.raises(SystemExit, match="no run"):

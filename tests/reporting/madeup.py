@@ -12,6 +12,9 @@ import yaml
 
 from tests.config.helpers import config_of
 from vaebench.config.identity import config_hash
+from vaebench.reporting.cells import Cell
+from vaebench.reporting.collect import find_runs
+from vaebench.reporting.compare import make_report
 from vaebench.reporting.papers import Claim, Column, Paper, Row, Target, Tier
 
 TEST_POINTS = 200
@@ -71,6 +74,29 @@ def put_run(
     (folder / "metrics.jsonl").write_text(json.dumps(EPOCH) + "\n" + json.dumps(EPOCH | {"epoch": 2}) + "\n")
     (folder / "config.yaml").write_text(yaml.safe_dump(_plain(config)))
     return folder
+
+
+def put_both(
+    outputs: Path,
+    vae: float,
+    scvae: float,
+    seeds: int = 3,
+    spread: float = 0.1,
+    tier: Tier = "full",
+    dataset: str | None = None,
+    **numbers: float,
+) -> None:
+    """Runs of both rows; over seeds their NLLs move against each other, `spread` from one to the next."""
+    rows = paper().rows
+    for seed in range(seeds):
+        shift = spread * (seed - (seeds - 1) / 2)
+        put_run(outputs, rows["vae"], tier, seed, dataset=dataset, nll_nats=vae + shift, **numbers)
+        put_run(outputs, rows["scvae"], tier, seed, dataset=dataset, nll_nats=scvae - shift, **numbers)
+
+
+def cell(outputs: Path, row: str, **published: float) -> Cell:
+    report = make_report({"mine": paper(**published)}, list(find_runs(outputs)))
+    return report.targets["mine-table1"].cells[row, "NLL"]
 
 
 def remeasure(folder: Path, name: str, **facts: Any) -> None:

@@ -1,0 +1,104 @@
+"""Verdicts on published numbers: a number, sign, seed, tier or dataset changes, and the verdict with it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.reporting.madeup import TEST_POINTS, cell, paper, put_both, put_run, remeasure
+from vaebench.reporting.collect import find_runs
+from vaebench.reporting.compare import make_report
+from vaebench.reporting.papers import load_papers
+
+PAPERS = load_papers()
+
+
+@pytest.mark.parametrize(
+    ("vae", "scvae", "how", "verdict"),
+    [
+        (88.0, 80.4, {}, "agrees"),
+        (88.0, 80.8, {}, "direction agrees"),
+        (88.0, 90.0, {}, "differs"),
+        (79.0, 80.4, {}, "agrees"),  # what is within the tolerance agrees, whatever the baseline does
+        (88.0, 80.4, {"seeds": 1}, "agrees"),
+        (88.0, 80.2, {"tier": "reduced"}, "direction agrees"),
+        (79.0, 80.2, {"tier": "reduced"}, "differs"),
+        (88.0, 80.2, {"tier": "smoke"}, "not comparable"),
+        (88.0, 80.2, {"dataset": "elsewhere"}, "not run"),
+    ],
+)
+def test_a_cell(tmp_path: Path, vae: float, scvae: float, how: dict, verdict: str) -> None:
+    put_both(tmp_path, vae, scvae, **how)
+    found = cell(tmp_path, "scvae", vae=87.89, scvae=80.19)
+    assert found.verdict == verdict
+    if verdict != "not run":
+        assert found.ours == pytest.approx(scvae)
+        assert found.difference == pytest.approx(scvae - 80.19)
+        assert found.standard_error == pytest.approx(0.1 / 3**0.5 if len(found.seeds) == 3 else 0.1)
+
+
+@pytest.mark.parametrize(
+    ("scvae", "spread", "verdict"),
+    [
+        (80.2, 0.86, "agrees"),  # the standard error is spread / sqrt(3), the tolerance 0.5
+        (80.2, 0.87, "not comparable"),
+        (81.2, 0.87, "direction agrees"),
+        (89.0, 0.87, "differs"),
+    ],
+)
+def test_a_number_that_is_less_certain_than_the_tolerance_cannot_agree(
+    tmp_path: Path, scvae: float, spread: float, verdict: str
+) -> None:
+    put_both(tmp_path, 88.0, scvae, spread=spread)
+    found = cell(tmp_path, "scvae", vae=87.89, scvae=80.19)
+    assert found.verdict == verdict
+    assert ("standard error above the tolerance" in found.notes) == (spread == 0.87)
+
+
+def test_the_error_of_one_seed_counts_too_and_none_is_exact(tmp_path: Path) -> None:
+    row = paper().rows["vae"]
+    folder = put_run(tmp_path, row, nll_nats=87.9, error=0.6)
+    assert cell(tmp_path, "vae", vae=87.89).verdict == "not comparable"
+    remeasure(folder, "nll_nats", standard_error=float("nan"))
+    assert cell(tmp_path, "vae", vae=87.89).verdict == "not comparable"
+    remeasure(folder, "nll_nats", standard_error=None)
+    assert cell(tmp_path, "vae", vae=87.89).verdict == "agrees"
+
+
+def test_a_number_over_fewer_data_says_so(tmp_path: Path) -> None:
+    folder = put_run(tmp_path, paper().rows["vae"], nll_nats=87.9, elbo=-88.0)
+    found = cell(tmp_path, "vae", vae=87.89)
+    assert (found.n, found.num_samples) == (TEST_POINTS, 500)
+    assert not any("n = " in note for note in found.notes)
+    remeasure(folder, "nll_nats", n=TEST_POINTS // 2)
+    found = cell(tmp_path, "vae", vae=87.89)
+    assert found.n == TEST_POINTS // 2
+    assert "S = 500, n = 100, where the row has 200 data" in found.notes
+
+
+def test_a_baseline_at_a_lower_tier_has_nothing_to_agree_with(tmp_path: Path) -> None:
+    put_both(tmp_path, 87.9, 80.2, tier="reduced")
+    assert cell(tmp_path, "vae", vae=87.89, scvae=80.19).verdict == "not comparable"
+
+
+def test_a_figure_has_nothing_to_compare_with(tmp_path: Path) -> None:
+    put_both(tmp_path, 87.9, 80.2)
+    found = cell(tmp_path, "vae")
+    assert (found.verdict, found.published) == ("not comparable", None)
+
+
+def test_a_stand_in_for_the_data_is_marked_and_never_agrees(tmp_path: Path) -> None:
+    content = PAPERS["skipvae"]
+    for row, kl in (("table3_skip_l2", 26.35), ("table3_vae_l2", 24.23)):
+        put_run(tmp_path, content.rows[row], dataset="mnist_static_seeded", kl=kl)
+    report = make_report({"skipvae": content}, list(find_runs(tmp_path)))
+    found = report.targets["skipvae-table3"].cells["table3_skip_l2", "KL"]
+    assert (found.verdict, found.variant) == ("direction agrees", "mnist_static_seeded")
+    claim = report.targets["skipvae-table3"].claims[0]
+    assert claim.verdict == "not run"  # of three depths one is there
+
+
+def test_the_best_tier_counts(tmp_path: Path) -> None:
+    put_both(tmp_path, 88.0, 80.2, tier="reduced")
+    put_both(tmp_path, 88.0, 85.0)
+    found = cell(tmp_path, "scvae", vae=87.89, scvae=80.19)
+    assert (found.tier, found.ours) == ("full", pytest.approx(85.0))

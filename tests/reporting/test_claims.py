@@ -1,0 +1,154 @@
+"""Verdicts on claims, as a whole and by their parts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.reporting.madeup import TEST_POINTS, paper, put_both, put_run
+from vaebench.reporting.claims import ClaimVerdict, holds
+from vaebench.reporting.collect import find_runs
+from vaebench.reporting.compare import make_report
+from vaebench.reporting.papers import Greater, Ordered, Statement, Steady, Within
+
+BOTH = ["vae", "scvae"]
+RNG = np.random.default_rng(0)
+BETTER = {"greater": {"measure": "nll_nats", "pairs": [["vae", "scvae"]]}}
+
+
+def claim(outputs: Path, statement: dict[str, Any]) -> ClaimVerdict:
+    report = make_report({"mine": paper(statement)}, list(find_runs(outputs)))
+    (found,) = report.targets["mine-table1"].claims
+    return found
+
+
+@pytest.mark.parametrize(
+    ("vae", "scvae", "how", "verdict"),
+    [
+        (88.0, 85.0, {}, "reproduced"),
+        (85.0, 88.0, {}, "not reproduced"),
+        (88.0, 87.99, {"spread": 1.0}, "inconclusive"),
+        (88.0, 85.0, {"tier": "reduced"}, "reproduced"),
+        (88.0, 85.0, {"tier": "smoke"}, "inconclusive"),
+        (88.0, 85.0, {"seeds": 1}, "reproduced"),
+    ],
+)
+def test_a_claim(tmp_path: Path, vae: float, scvae: float, how: dict, verdict: str) -> None:
+    put_both(tmp_path, vae, scvae, **how)
+    found = claim(tmp_path, BETTER)
+    assert found.verdict == verdict
+    assert found.tier == how.get("tier", "full")
+    assert ("tier reduced" in found.notes) == (found.tier == "reduced")
+    assert any("one seed" in note for note in found.notes) == (how.get("seeds") == 1)
+
+
+def test_a_claim_without_one_of_its_rows_has_not_run(tmp_path: Path) -> None:
+    put_run(tmp_path, paper().rows["vae"], nll_nats=88.0)
+    found = claim(tmp_path, BETTER)
+    assert (found.verdict, found.confidence, found.notes) == ("not run", None, ("missing: scvae",))
+
+
+def test_rows_at_different_tiers_are_not_compared(tmp_path: Path) -> None:
+    put_run(tmp_path, paper().rows["vae"], "full", nll_nats=88.0)
+    put_run(tmp_path, paper().rows["scvae"], "reduced", nll_nats=80.0)
+    assert claim(tmp_path, BETTER).verdict == "not run"
+
+
+def test_seeds_that_only_one_row_has_do_not_count(tmp_path: Path) -> None:
+    put_run(tmp_path, paper().rows["vae"], seed=0, nll_nats=88.0)
+    put_run(tmp_path, paper().rows["scvae"], seed=1, nll_nats=80.0)
+    found = claim(tmp_path, BETTER)
+    assert (found.verdict, found.seeds) == ("inconclusive", ())
+    put_run(tmp_path, paper().rows["scvae"], seed=0, nll_nats=80.0)
+    assert claim(tmp_path, BETTER).seeds == (0,)
+
+
+def test_one_seed_without_any_error_decides_nothing(tmp_path: Path) -> None:
+    for row, value in (("vae", 88.0), ("scvae", 80.0)):
+        put_run(tmp_path, paper().rows[row], nll_nats=value, error=None)
+    assert claim(tmp_path, BETTER).verdict == "inconclusive"
+
+
+def test_test_points_decide_what_their_mean_could_not(tmp_path: Path) -> None:
+    points = RNG.normal(88, 12, TEST_POINTS)
+    put_run(tmp_path, paper().rows["vae"], points=points, error=12 / TEST_POINTS**0.5)
+    put_run(tmp_path, paper().rows["scvae"], points=points - 0.1, error=12 / TEST_POINTS**0.5)
+    assert claim(tmp_path, BETTER).verdict == "reproduced"
+    for file in tmp_path.rglob("nll_*.npz"):
+        file.unlink()
+    assert claim(tmp_path, BETTER).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("statement", "verdict"),
+    [
+        ({"within": {"measure": "nll_nats", "rows": ["vae"], "low": 87, "high": 89}}, "reproduced"),
+        ({"within": {"measure": "nll_nats", "rows": ["vae"], "low": 89}}, "not reproduced"),
+        ({"within": {"measure": "nll_nats", "rows": ["vae", "scvae"], "high": 87}}, "not reproduced"),
+        ({"ordered": {"measure": "nll_nats", "rows": ["vae", "scvae"], "direction": "falls"}}, "reproduced"),
+        ({"ordered": {"measure": "nll_nats", "rows": BOTH, "direction": "rises"}}, "not reproduced"),
+        ({"steady": {"measure": "nll_nats", "rows": ["vae", "scvae"], "factor": 1.2}}, "reproduced"),
+        ({"steady": {"measure": "nll_nats", "rows": ["vae", "scvae"], "factor": 1.01}}, "not reproduced"),
+        ({"greater": {"measure": "nll_nats", "pairs": [["vae", "scvae"]], "by": 5}}, "not reproduced"),
+        ({"within": {"measure": "nll_nats / kl", "rows": ["vae"], "low": 21, "high": 23}}, "reproduced"),
+        ({"within": {"measure": "nll_nats / kl", "rows": ["vae"], "high": 1}}, "not reproduced"),
+        ({"within": {"measure": "nll_nats - kl", "rows": ["vae"], "low": 83, "high": 85}}, "reproduced"),
+    ],
+)  # fmt: skip
+def test_each_kind_of_statement(tmp_path: Path, statement: dict, verdict: str) -> None:
+    put_both(tmp_path, 88.0, 85.0, kl=4.0)
+    assert claim(tmp_path, statement).verdict == verdict
+
+
+VALUES = {"a": np.array([1.0, 1.0, 4.0, -1.0]), "b": np.array([2.0, 1.0, 2.0, 3.0])}
+
+
+@pytest.mark.parametrize(
+    ("statement", "parts"),
+    [
+        (Greater(measure="kl", pairs=(("b", "a"), ("a", "b"))), ["1001", "0010"]),
+        (Greater(measure="kl", pairs=(("b", "a"),), by=1), ["0001"]),
+        (Within(measure="kl", rows=("a", "b"), low=1.5, high=3), ["0010", "1011", "1101", "1111"]),
+        (Within(measure="kl", rows=("a",), high=1), ["1101"]),
+        (Ordered(measure="kl", rows=("a", "b", "a"), direction="rises"), ["1001", "0010"]),
+        (Ordered(measure="kl", rows=("a", "b"), direction="falls"), ["0010"]),
+        (Steady(measure="kl", rows=("a", "b"), factor=1.5), ["1101", "0110"]),
+    ],
+)
+def test_the_parts_of_a_statement(statement: Statement, parts: list[str]) -> None:
+    found = holds(statement, VALUES)
+    assert ["".join(str(int(draw)) for draw in part) for part in found] == parts
+
+
+def test_what_never_holds_together_is_refuted_only_by_a_part_of_it(tmp_path: Path) -> None:
+    put_both(tmp_path, 88.0, 88.0, spread=1.0)
+    pairs = [["vae", "scvae"], ["scvae", "vae"]]
+    found = claim(tmp_path, {"greater": {"measure": "nll_nats", "pairs": pairs}})
+    assert (found.verdict, found.confidence) == ("inconclusive", 0.0)
+    narrow = {"within": {"measure": "nll_nats", "rows": ["vae"], "low": 87.99, "high": 88.01}}
+    found = claim(tmp_path, narrow)
+    assert found.verdict == "inconclusive"
+    assert found.confidence is not None
+    assert found.confidence < 0.05
+
+
+def test_a_part_that_is_false_refutes_the_rest_if_it_is_sure_enough_for_so_many(tmp_path: Path) -> None:
+    put_both(tmp_path, 85.0, 86.5, spread=0.5)  # t = 2.6 of two degrees: 0.06
+    put_both(tmp_path / "more", 85.0, 87.8, spread=0.5)  # t = 4.8: 0.02, which is more than 0.05 / 6
+    put_both(tmp_path / "most", 85.0, 95.0, spread=0.5)  # t = 17: 0.002
+    for folder, of_one, of_six in (
+        (tmp_path, "inconclusive", "inconclusive"),
+        (tmp_path / "more", "not reproduced", "inconclusive"),
+        (tmp_path / "most", "not reproduced", "not reproduced"),
+    ):
+        for num, verdict in ((1, of_one), (6, of_six)):
+            statement = {"greater": {"measure": "nll_nats", "pairs": [["vae", "scvae"]] * num}}
+            assert claim(folder, statement).verdict == verdict
+
+
+def test_a_ratio_to_nothing_decides_nothing(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        put_run(tmp_path, paper().rows["vae"], seed=seed, nll_nats=88.0, kl=0.0, error=None)
+    found = claim(tmp_path, {"within": {"measure": "nll_nats / kl", "rows": ["vae"], "low": 1}})
+    assert (found.verdict, found.notes) == ("inconclusive", ("0 in a denominator",))

@@ -1,0 +1,153 @@
+"""What is read of run directories, which of several runs is used, and what is told of the rest."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.reporting.madeup import cell, paper, put_both, put_run, remeasure
+from vaebench.report import load_runs, write_report
+from vaebench.reporting.collect import COLUMNS, find_runs
+from vaebench.reporting.compare import make_report
+from vaebench.reporting.number import numbers_of
+from vaebench.status import table
+
+
+def test_a_run_with_another_setting_is_no_row_and_one_from_before_an_option_is(tmp_path: Path) -> None:
+    folder = put_run(tmp_path, paper().rows["vae"], nll_nats=88.0)
+    config = folder / "config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("latent_dim: 50", "latent_dim: 51"))
+    assert cell(tmp_path, "vae", vae=88.0).verdict == "not run"
+    config.write_text(text.replace("    bridge: identity\n", ""))
+    found = cell(tmp_path, "vae", vae=88.0)
+    assert found.verdict == "agrees"
+    assert any(note.startswith("run before there was model.decoder.bridge") for note in found.notes)
+
+
+def test_what_cannot_be_read_or_is_there_twice_is_named_and_the_rest_is_used(tmp_path: Path) -> None:
+    put_both(tmp_path, 88.0, 80.2)
+    row = paper().rows["vae"]
+    put_run(tmp_path, row, seed=0, version="v1", nll_nats=87.9)
+    newer = put_run(tmp_path, row, seed=7, nll_nats=1.0)
+    (newer / "results.json").write_text(
+        (newer / "results.json").read_text().replace('"schema_version": 1', '"schema_version": 99')
+    )
+    half = put_run(tmp_path, row, seed=8, nll_nats=1.0)
+    (half / "results.json").write_text((half / "results.json").read_text()[:100])
+    lacking = put_run(tmp_path, row, seed=9, nll_nats=1.0)
+    (lacking / "results.json").write_text('{"schema_version": 1}')
+    report = make_report({"mine": paper(vae=87.89, scvae=80.19)}, list(find_runs(tmp_path)))
+    told = "\n".join(report.problems)
+    for folder, why in ((newer, "schema version 99"), (half, "not valid JSON"), (lacking, "incomplete")):
+        assert str(folder.relative_to(tmp_path)) in told
+        assert why in told
+    assert "seed0/v0: the same row and seed as" in told
+    found = report.targets["mine-table1"].cells["vae", "NLL"]
+    assert set(found.seeds) == {0, 1, 2}
+    assert found.ours == pytest.approx((87.9 + 88.0 + 88.1) / 3)
+
+
+def test_the_measurement_over_the_most_data_counts() -> None:
+    def entry(name: str, value: float, n: int, samples: int) -> dict:
+        measurement = {"name": "nll_nats", "value": value, "standard_error": 0.1, "unit": "nats", "n": n}
+        return {"name": name, "settings": {"num_samples": samples}, "measurements": [measurement]}
+
+    easy = entry("nll_5000", 90.5, 1000, 5000)
+    whole, longer = entry("nll", 91.6, 10000, 500), entry("nll", 91.2, 10000, 5000)
+    assert numbers_of({"evaluations": [whole, easy]})["nll_nats"].value == 91.6
+    assert numbers_of({"evaluations": [easy, longer, whole]})["nll_nats"].value == 91.2
+
+
+def test_a_run_that_has_no_number_yet_is_no_seed(tmp_path: Path) -> None:
+    row = paper().rows["vae"]
+    put_run(tmp_path, row, seed=0, nll_nats=90.0)
+    put_run(tmp_path, row, seed=1)
+    report = make_report({"mine": paper()}, list(find_runs(tmp_path)))
+    assert list(report.targets["mine-table1"].runs["vae"].runs) == [0]
+
+
+@pytest.mark.parametrize("value", [None, "n/a", True, [1.0], float("nan"), float("inf")])
+def test_what_is_no_finite_number_is_left_out_and_named(tmp_path: Path, value: Any) -> None:
+    put_both(tmp_path / "o", 88.0, 80.2, seeds=2)
+    row = paper().rows["vae"]
+    odd = put_run(tmp_path / "o", row, seed=5, nll_nats=1.0, kl=3.0)
+    remeasure(odd, "nll_nats", value=value)
+    better = {"greater": {"measure": "nll_nats", "pairs": [["vae", "scvae"]]}}
+    runs = list(find_runs(tmp_path / "o"))
+    report = make_report({"mine": paper(better, vae=87.89, scvae=80.19)}, runs)
+    write_report(report, tmp_path / "o", tmp_path / "r")
+    (told,) = report.problems
+    assert told.startswith(f"{odd.relative_to(tmp_path / 'o')}: nll_nats of of_nll_nats is left out")
+    found = report.targets["mine-table1"]
+    assert found.cells["vae", "NLL"].seeds == found.claims[0].seeds == (0, 1)
+    assert found.cells["vae", "NLL"].ours == pytest.approx(88.0)
+    assert table(runs)["NLL"].isna().tolist() == [run.seed == 5 for run in runs]
+    (line,) = [line for line in load_runs(tmp_path / "o").to_dict("records") if line["seed"] == 5]
+    assert line["kl"] == 3.0
+    assert line["nll_nats"] != line["nll_nats"]
+
+
+@pytest.mark.parametrize("facts", [{"standard_error": "0.1"}, {"n": None}])
+def test_neither_is_a_number_whose_error_or_size_is_none(tmp_path: Path, facts: dict[str, Any]) -> None:
+    folder = put_run(tmp_path, paper().rows["vae"], nll_nats=88.0)
+    remeasure(folder, "nll_nats", **facts)
+    report = make_report({"mine": paper(vae=87.89)}, list(find_runs(tmp_path)))
+    assert str(folder.relative_to(tmp_path)) in report.problems[0]
+    assert report.targets["mine-table1"].cells["vae", "NLL"].verdict == "not run"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"model: [", "cannot be read"),
+        (b"\xff", "cannot be read"),
+        (b"- 1", "no mapping"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, told: str) -> None:
+    folder = put_run(tmp_path, paper().rows["vae"], nll_nats=88.0)
+    (folder / "config.yaml").unlink()
+    if content is not None:
+        (folder / "config.yaml").write_bytes(content)
+    report = make_report({"mine": paper(vae=87.89)}, list(find_runs(tmp_path)))
+    (problem,) = report.problems
+    assert problem.startswith(f"{folder.relative_to(tmp_path)}: config.yaml ")
+    assert told in problem
+    assert "\n" not in problem
+
+
+def test_an_older_complete_run_is_not_hidden_by_a_newer_one_that_is_not(tmp_path: Path) -> None:
+    row = paper().rows["vae"]
+    put_run(tmp_path, row, version="v0", nll_nats=1.0)
+    put_run(tmp_path, row, version="v1", nll_nats=2.0)
+    put_run(tmp_path, row, version="v2")
+    put_run(tmp_path, row, version="v10", nll_nats=3.0, kl=1.0, elbo=-4.0, state="interrupted")
+    assert cell(tmp_path, "vae", vae=88.0).ours == 2.0
+
+
+def test_of_runs_that_are_not_complete_the_one_with_most_measurements_is_used(tmp_path: Path) -> None:
+    row = paper().rows["vae"]
+    put_run(tmp_path, row, version="v0", nll_nats=1.0, state="interrupted")
+    put_run(tmp_path, row, version="v1", nll_nats=2.0, kl=1.0, state="failed")
+    put_run(tmp_path, row, version="v2", nll_nats=3.0, kl=1.0, state="interrupted")
+    put_run(tmp_path, row, version="v3", nll_nats=4.0, state="interrupted")
+    assert cell(tmp_path, "vae", vae=88.0).ours == 3.0
+
+
+def test_a_table_for_notebooks_tells_what_was_trained_from_what_was_asked_for(tmp_path: Path) -> None:
+    folder = put_run(tmp_path, paper().rows["scvae"], "reduced", nll_nats=88.0)
+    asked = load_runs(tmp_path).iloc[0]
+    assert (asked["training.epochs"], asked["trained.epochs"], asked["trained.seconds"]) == (3, 1, 9)
+    assert asked["path"] == str(folder)
+    assert not any(name.startswith("training.seconds") for name in asked.index)
+
+
+def test_of_no_run_the_table_has_its_columns(tmp_path: Path) -> None:
+    empty = load_runs(tmp_path)
+    assert len(empty) == 0
+    assert empty.columns.tolist() == ["run", *COLUMNS]
+    assert (empty.columns[0], empty.columns[-1]) == ("run", "path")
+    put_run(tmp_path, paper().rows["vae"], nll_nats=88.0)
+    assert load_runs(tmp_path).columns.tolist()[: len(COLUMNS) + 1] == empty.columns.tolist()

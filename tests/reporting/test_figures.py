@@ -1,0 +1,48 @@
+"""Figures against numbers that a test knows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.reporting.madeup import put_run
+from vaebench.reporting.collect import find_runs
+from vaebench.reporting.compare import make_report
+from vaebench.reporting.figures import layers, over_models
+from vaebench.reporting.papers import load_papers
+
+PROPAGATION = load_papers()["propagation"]
+RNG = np.random.default_rng(0)
+
+
+def put_models(outputs: Path, estimates: np.ndarray) -> None:
+    """A run of each model, whose estimates are `[models, classifiers, decoders, layers]`."""
+    for seed, of_model in enumerate(estimates):
+        folder = put_run(outputs, PROPAGATION.rows["fig1"], seed=seed, propagation_kl_code=1.0)
+        kinds = dict.fromkeys(("kl", "marginal_kl", "mi", "kl_exact"), of_model)
+        np.savez(folder / "arrays/propagation.npz", decoders=["trained", "random"], **kinds)
+
+
+def test_models_are_independent_and_classifiers_of_one_are_not(tmp_path: Path) -> None:
+    of_model = RNG.normal(4, 1, (3, 1, 2, 4))
+    estimates = of_model + RNG.normal(0, 0.01, (3, 5, 2, 4))
+    put_models(tmp_path, estimates)
+    report = make_report({"propagation": PROPAGATION}, list(find_runs(tmp_path))).targets["propagation-fig1"]
+    assert report.target.figure is not None
+    canvas = layers(report, report.target.figure)
+    assert canvas is not None
+    trained = canvas.axes[0].containers[0]
+    means = [np.mean([estimates[m, :, 0, k].mean() for m in range(3)]) for k in range(4)]
+    errors = [np.std([estimates[m, :, 0, k].mean() for m in range(3)], ddof=1) / 3**0.5 for k in range(4)]
+    assert np.allclose(trained[0].get_ydata(), means)
+    bars = [(high - low) / 2 for (_, low), (_, high) in trained[2][0].get_segments()]
+    assert np.allclose(bars, errors)
+
+
+def test_of_one_model_the_error_is_over_its_classifiers() -> None:
+    estimates = RNG.normal(size=(5, 2, 4))
+    mean, error = over_models([estimates])
+    assert np.allclose(mean, estimates.mean(0))
+    assert error is not None
+    assert error[1, 2] == pytest.approx(estimates[:, 1, 2].std(ddof=1) / 5**0.5)
+    assert over_models([estimates[:1]])[1] is None

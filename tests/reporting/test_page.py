@@ -1,0 +1,122 @@
+"""The page: what is in it, and what it does in a browser."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.browser import Browser, browser
+from tests.reporting.madeup import paper, put, put_run
+from vaebench.report import write_report
+from vaebench.reporting.collect import find_runs
+from vaebench.reporting.compare import make_report
+from vaebench.reporting.papers import Row, load_papers
+
+REASON = "<!-- <script></script><b id=broken>"
+CLICK_NLL = "document.querySelector('#table thead button[data-column=nll_nats]').click()"
+ROUND_ALIKE = ["0.00012345", "0.00012346"]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine runs, of seeds 1 and 10 among others, one of which failed with a reason that looks like markup."""
+    folder = tmp_path_factory.mktemp("page")
+    for i, lr in enumerate(ROUND_ALIKE):
+        words = {"label": "VAE", "experiment": "scvae/vae_1l", "with": [f"training.optimizer.lr={lr}"]}
+        for seed in (0, 1, 10, 11):
+            numbers = {"nll_nats": 90 - i - seed / 100, "svm_linear_accuracy": 0.9}
+            put_run(folder / "o", Row.model_validate(words), seed=seed, **numbers)
+    failed = put_run(folder / "o", paper().rows["scvae"], seed=2)
+    (failed / "results.json").unlink()
+    put(failed / "status.json", {"state": "failed", "reason": REASON})
+    report = make_report({**load_papers(), "mine": paper()}, list(find_runs(folder / "o")))
+    write_report(report, folder / "o", folder / "r")
+    return folder / "r/index.html"
+
+
+def test_data_have_nothing_that_html_could_take_for_markup(page: Path) -> None:
+    data = page.read_text().partition('type="application/json">')[2].partition("</script>")[0]
+    assert "<" not in data
+    assert REASON in [run["note"] for run in json.loads(data)]
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(page: Path, tmp_path: Path) -> None:
+    assert not re.search(r"(src|href)=\"(https?:)?//", page.read_text())
+    with browser(tmp_path) as b:
+        for width, height in ((1280, 900), (390, 844)):
+            b.open(page, width, height)
+            assert b.run("document.getElementById('count').textContent") == "9 of 9 runs"
+            assert b.run("document.getElementById('broken')") is None
+            assert b.run("document.documentElement.scrollWidth <= innerWidth"), (
+                "the page is wider than its window"
+            )
+
+            names = b.run("[...document.querySelectorAll('#table thead button')].map(n => n.dataset.column)")
+            place = names.index("nll_nats") + 1
+            b.run(CLICK_NLL)
+            rising = [float(text.split()[0]) for text in column(b, place) if text]
+            assert rising == sorted(rising)
+            assert len(rising) == 8
+            b.run(CLICK_NLL)
+            assert [float(text.split()[0]) for text in column(b, place) if text] == rising[::-1]
+            assert column(b, place)[-1] == ""  # what was not measured stays last
+
+            assert count_with(b, "filter", "VAE seed1") == "2 of 9 runs"
+            assert count_with(b, "filter", "seed1/v0") == "2 of 9 runs"
+            assert count_with(b, "filter", "VAE seed10") == "2 of 9 runs"
+            assert count_with(b, "filter", "scvae") == "1 of 9 runs"
+            assert count_with(b, "filter", "seed") == "9 of 9 runs"
+            assert count_with(b, "filter", "") == "9 of 9 runs"
+            assert count_with(b, "state", "failed") == "1 of 9 runs"
+            assert count_with(b, "state", "") == "9 of 9 runs"
+
+            b.run("document.querySelectorAll('#table tbody button')[0].click()")
+            assert "c0ffee" in b.run("document.querySelector('.inside').textContent")
+            assert b.run("document.querySelectorAll('.inside svg polyline').length") >= 2
+            b.picture(tmp_path / f"{width}.png")
+        assert b.complaints == []
+        assert b.requests == []
+
+
+@pytest.mark.slow
+def test_chosen_runs_are_compared_with_the_one_that_was_ticked_first_by_what_they_are(
+    page: Path, tmp_path: Path
+) -> None:
+    with browser(tmp_path) as b:
+        b.open(page, 1280, 900)
+        count_with(b, "filter", "seed10")
+        shown = b.run("[...document.querySelectorAll('#table tr[data-run]')].map(r => r.dataset.run)")
+        assert len(shown) == 2
+        ticked = shown[::-1]
+        for run in ticked:
+            b.run(f"document.querySelector('tr[data-run=\"{run}\"] input').click()")
+        head, *lines = b.run(
+            "[...document.querySelectorAll('#side tr')].map(r => [...r.cells].map(c => c.textContent))"
+        )
+        assert head == ["run", *ticked]
+        of = {line[0]: line[1:] for line in lines}
+        assert "(" not in of["nll_nats"][0]
+        first, second = (float(told.split()[0]) for told in of["nll_nats"])
+        change = re.search(r"\((.*)\)", of["nll_nats"][1])
+        assert change is not None
+        assert float(change[1]) == pytest.approx(second - first, abs=0.01)
+        assert sorted(of["training.optimizer.lr"]) == ROUND_ALIKE
+        assert [name for name in of if "." in name] == [
+            "training.optimizer.lr"
+        ]  # what is the same is left out
+        assert b.complaints == []
+
+
+def column(b: Browser, number: int) -> list[str]:
+    """The texts of a column of the table of runs, from top to bottom."""
+    return b.run(f"[...document.querySelectorAll('#table tbody tr')].map(r => r.cells[{number}].textContent)")
+
+
+def count_with(b: Browser, control: str, value: str) -> str:
+    """What the page says of how many runs are shown, with a filter set."""
+    b.run(f"document.getElementById('{control}').value = '{value}'")
+    b.run(f"document.getElementById('{control}').dispatchEvent(new Event('input'))")
+    b.run(f"document.getElementById('{control}').dispatchEvent(new Event('change'))")
+    return b.run("document.getElementById('count').textContent")

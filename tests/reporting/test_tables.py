@@ -1,0 +1,53 @@
+"""Ours beside theirs, in Markdown, CSV and LaTeX."""
+
+from pathlib import Path
+
+from tests.reporting.madeup import paper, put_run
+from vaebench.reporting.collect import find_runs
+from vaebench.reporting.compare import TargetReport, make_report
+from vaebench.reporting.papers import load_papers
+from vaebench.reporting.tables import frame, latex, markdown
+
+SKIPVAE = load_papers()["skipvae"]
+
+
+def report_of(outputs: Path) -> TargetReport:
+    report = make_report({"mine": paper(vae=87.89, scvae=80.19)}, list(find_runs(outputs)))
+    return report.targets["mine-table1"]
+
+
+def test_markdown_tells_the_difference_with_its_sign(tmp_path: Path) -> None:
+    put_run(tmp_path, paper().rows["vae"], nll_nats=87.5)
+    put_run(tmp_path, paper().rows["scvae"], nll_nats=84.0)
+    text = markdown(report_of(tmp_path))
+    assert "| VAE | 87.50 ± 0.10 (87.89, -0.39): agrees |" in text
+    assert "| SCVAE | 84.00 ± 0.10 (80.19, +3.81): direction agrees |" in text
+    assert "| VAE | – (87.89): not run |" in markdown(report_of(tmp_path / "nothing"))
+
+
+def test_latex_marks_what_is_not_of_the_published_kind_and_says_why(tmp_path: Path) -> None:
+    put_run(tmp_path, paper().rows["vae"], nll_nats=87.5)
+    assert "dagger" not in latex(report_of(tmp_path))
+    put_run(tmp_path, paper().rows["scvae"], "reduced", nll_nats=84.0)
+    text = latex(report_of(tmp_path))
+    assert r"VAE & 87.50 $\pm$ 0.10 (87.89) \\" in text
+    assert r"SCVAE & 84.00 $\pm$ 0.10 (80.19)$^\dagger$ \\" in text
+    *_, end, _, line = text.splitlines()
+    assert end == r"\end{tabular}"
+    assert line == r"$^\dagger$ Not at the full tier, or not on the published data: tier reduced."
+
+
+def test_latex_marks_other_data_too(tmp_path: Path) -> None:
+    put_run(tmp_path, SKIPVAE.rows["table3_vae_l2"], dataset="mnist_static_seeded", kl=24.0)
+    report = make_report({"skipvae": SKIPVAE}, list(find_runs(tmp_path)))
+    text = latex(report.targets["skipvae-table3"])
+    assert r"24.00 $\pm$ 0.10 (24.23)$^\dagger$" in text
+    assert text.count("dagger") == 2  # a cell that has not run has no mark
+    assert text.splitlines()[-1].endswith(r": data mnist\_static\_seeded.")
+
+
+def test_the_csv_has_how_many_data_and_draws(tmp_path: Path) -> None:
+    put_run(tmp_path, paper().rows["vae"], nll_nats=87.5)
+    ran, other = frame(report_of(tmp_path)).to_csv(index=False).splitlines()[1:]
+    assert ",0,200,500," in ran
+    assert other.endswith(",,,,,")
