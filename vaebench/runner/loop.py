@@ -208,7 +208,7 @@ def warn_of_collapse(valid: Numbers, progress: Progress) -> None:
 
 
 def summary(valid: Numbers, model: Model) -> str:
-    said = f"{'ELBO' if model.has_density else 'objective'} {valid['elbo']:.2f}"
+    said = f"ELBO {valid['elbo']:.2f}" if model.has_density else f"objective {valid['elbo']:.2f}"
     if "kl" in valid:
         said += f", KL {valid['kl']:.2f}, active {valid['active_units']}"
     if "perplexity_bound" in valid:
