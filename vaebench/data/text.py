@@ -54,8 +54,8 @@ class Sentences:
 class Text:
     """Sentences, words split at white space; the vocabulary is the training sentences' most frequent words.
 
-    Words outside it are UNKNOWN, and so is a literal <unk>. A line may begin with <s> and end with </s>: every
-    sentence has these anyway; elsewhere they are UNKNOWN. The vocabulary is read when the dataset is
+    Words outside it are UNKNOWN, and so is a literal <unk>. A line may begin with <s> and end with </s>,
+    which every sentence has anyway; elsewhere they are UNKNOWN. The vocabulary is read when the dataset is
     constructed, since models are built from its size; everything else is read in `load()`.
     """
 

@@ -45,7 +45,7 @@ class Measurement:
     n: int
     """How many data (or draws) it is taken over."""
     standard_error: float | None = None
-    """None where the number is exact for what it is taken over."""
+    """None where the number is exact for what it is taken over, or that is one datum and shows no error."""
 
 
 class Evaluator(Protocol):
@@ -80,7 +80,9 @@ class Context:
     def device(self) -> torch.device:
         return self.splits.test.x.device
 
-    def need(self, *, density: bool = False, latent: bool = False, labels: bool = False) -> None:
+    def need(
+        self, *, density: bool = False, latent: bool = False, labels: bool = False, test_data: int = 1
+    ) -> None:
         """Raises NotApplicableError where the model or the data lack what a measure needs."""
         if density and not self.model.has_density:
             raise NotApplicableError("the model has no likelihood")
@@ -88,6 +90,7 @@ class Context:
             raise NotApplicableError("the model has no latent code")
         if labels and self.spec.num_classes is None:
             raise NotApplicableError(f"{self.spec.name} has no labels")
+        need_data(len(self.splits.test), test_data)
 
     @cached_property
     def prior(self) -> Distribution:
@@ -168,7 +171,19 @@ def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """Mean and its standard error over independent values `[N]`, in float64."""
+def need_data(num: int, least: int) -> None:
+    """Raises NotApplicableError where there are fewer test data than `least`, below which an estimate says
+    nothing."""
+    if num < least:
+        raise NotApplicableError(f"too few test data: {num}, and at least {least} are needed")
+
+
+def mean_and_error(values: Tensor) -> tuple[float, float | None]:
+    """Mean and its standard error over independent values `[N]`, in float64; one value shows no error."""
     values = values.double().cpu()
-    return float(values.mean()), float(values.std() / len(values) ** 0.5) if len(values) > 1 else float("nan")
+    return float(values.mean()), float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
+
+
+def scaled(error: float | None, factor: float) -> float | None:
+    """The standard error of `factor` times as much."""
+    return None if error is None else factor * error

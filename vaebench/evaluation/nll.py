@@ -55,7 +55,9 @@ class ImportanceSampledNLL:
         yield Measurement("nll_mc_error", mc_error, "nats", False, n)
         if context.spec.vocabulary is None:
             bits = math.prod(context.spec.shape) * math.log(2)
-            yield Measurement("bits_per_dim", mean / bits, "bits", False, n, error / bits)
+            yield Measurement(
+                "bits_per_dim", mean / bits, "bits", False, n, None if error is None else error / bits
+            )
         else:
             yield from perplexities(-log_px, lengths(x).cpu())
         yield Measurement("ess_median", float(ess.median()), "samples", True, n)

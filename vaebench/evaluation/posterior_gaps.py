@@ -87,7 +87,7 @@ class PosteriorGaps:
             mean, error = mean_and_error(values)
             yield Measurement(name, mean, "nats", higher_is_better, len(values), error)
         n = len(chosen)
-        for name, means in (("amortised", q.mean), ("local", local.mean)):
+        for name, means in (("amortised", q.mean), ("local", local.mean)) if n > 1 else ():
             active = int((means.cpu().double().var(0) > ACTIVE).sum())
             yield Measurement(f"active_units_{name}", active, "units", True, n)
         yield Measurement("local_from_prior", float(by_name["from_prior"].mean()), "fraction", None, n)
