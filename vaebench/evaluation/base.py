@@ -17,6 +17,8 @@ from vaebench.atomic import write_bytes
 from vaebench.data.batches import in_order
 from vaebench.data.spec import DataSpec, SplitName, Splits
 from vaebench.distributions import Distribution, Posterior
+from vaebench.evaluation.encode import forget, refined, scratch_of
+from vaebench.evaluation.scratch import save_npz
 from vaebench.model import Model
 from vaebench.seeding import derive_seed, seeded
 
@@ -99,12 +101,21 @@ class Context:
             return self.model.prior_distribution()
 
     def encoded(self, split: SplitName) -> Posterior:
-        """q(z|x) of every datum of a split, encoded once and shared by all evaluators."""
+        """q(z|x) of every datum of a split, encoded once and shared by all evaluators.
+
+        Of a posterior that refines itself, which takes long, it is kept in `scratch/` for further attempts.
+        """
         if split not in self._encoded:
             # A posterior that draws must not depend on which evaluator asks first.
-            with torch.no_grad(), seeded(derive_seed(self.seed, "encode", split)):
-                parts = [self.model.encode(x) for x in self._data(split)]
-            self._encoded[split] = parts[0].cat(parts)
+            seed, model = derive_seed(self.seed, "encode", split), self.model
+            if model.refines and model.has_gaussian_posterior:
+                x, size = self.splits[split].x, self._chunk(split)
+                scratch = scratch_of(self.directory, split, model, x, size)
+                self._encoded[split] = refined(model, self._data(split), seed, scratch, self.check_stop)
+            else:
+                with torch.no_grad(), seeded(seed):
+                    parts = [model.encode(x) for x in self._data(split)]
+                self._encoded[split] = parts[0].cat(parts)
         return self._encoded[split]
 
     def data(self, split: SplitName) -> Tensor:
@@ -118,10 +129,13 @@ class Context:
 
     def _data(self, split: SplitName) -> Iterator[Tensor]:
         """A split in its order; stochastic data are drawn once, by the seed."""
-        stored = self.splits[split]
+        return in_order(self.splits[split], self._chunk(split), derive_seed(self.seed, "evaluation", "data"))
+
+    def _chunk(self, split: SplitName) -> int:
+        """How many data of a split are encoded at once."""
         # A posterior that refines itself decodes what it encodes, and sentences have many parameters.
-        size = ENCODE_BATCH if stored.lengths is None else min(ENCODE_BATCH, self.rows_per_chunk())
-        return in_order(stored, size, derive_seed(self.seed, "evaluation", "data"))
+        lengths = self.splits[split].lengths
+        return ENCODE_BATCH if lengths is None else min(ENCODE_BATCH, self.rows_per_chunk())
 
     def subset(self, num: int | None, which: Subset) -> Tensor:
         """Indices of `num` test data in their order, the first or a seeded choice; of all for None."""
@@ -150,6 +164,10 @@ class Context:
             self.check_stop()
             yield item
 
+    def close(self) -> None:
+        """Remove what was kept of the encodings. To be called once no evaluation is left to do."""
+        forget(self.directory)
+
     def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """File arrays as `arrays/<name>.npz`."""
         save_npz(self.directory / "arrays" / f"{name}.npz", arrays)
@@ -161,14 +179,6 @@ class Context:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
         write_bytes(self.directory / "figures" / f"{name}.png", buffer.getvalue())
-
-
-def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    import io
-
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes(path, buffer.getvalue())
 
 
 def need_data(num: int, least: int) -> None:

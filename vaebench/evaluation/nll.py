@@ -71,7 +71,7 @@ class ImportanceSampledNLL:
         """
         rows = context.rows_per_chunk()
         block = min(len(x), max(1, rows // num))
-        scratch = Scratch(context, "nll", num, len(x), self.subset, rows)
+        scratch = Scratch(context.directory, "nll", self.version, num, len(x), self.subset, rows)
         result, done = torch.zeros(2, len(x), dtype=torch.float64), 0
         if (stored := scratch.load()) is not None:
             result, done = torch.from_numpy(stored["result"]), int(stored["done"])

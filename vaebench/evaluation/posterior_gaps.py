@@ -101,7 +101,7 @@ class PosteriorGaps:
         n, dim = q.mean.shape
         block = min(n, BLOCK, max(1, context.rows_per_chunk() // self.num_samples))
         options = (self.subset, self.num_steps, self.lr, self.num_samples, self.num_importance, n, block)
-        scratch = Scratch(context, "posterior_gaps", *options)
+        scratch = Scratch(context.directory, "posterior_gaps", self.version, *options)
         result, done = torch.zeros(len(ROWS) + 2 * dim, n, dtype=torch.float64), 0
         if (stored := scratch.load()) is not None:
             result, done = torch.from_numpy(stored["result"]), int(stored["done"])
