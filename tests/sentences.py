@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,14 @@ def split_of(spec: DataSpec, *lines: str) -> Split:
 SIZES = {"embedding": 5, "hidden": 6}
 
 
-def lstm_vae(spec: DataSpec, *, skip: bool = False, latent_dim: int = 3, dropout: float = 0.0) -> SentenceVAE:
+def lstm_vae(
+    spec: DataSpec,
+    *,
+    skip: bool = False,
+    latent_dim: int = 3,
+    dropout: float = 0.0,
+    posterior: Callable[..., Any] = DiagonalPosterior,
+) -> SentenceVAE:
     """Weights large enough that every part matters."""
     torch.manual_seed(0)
     return SentenceVAE(
@@ -78,7 +85,7 @@ def lstm_vae(spec: DataSpec, *, skip: bool = False, latent_dim: int = 3, dropout
         latent_dim=latent_dim,
         init_range=0.8,
         encoder=partial(LSTMEncoder, **SIZES),
-        posterior=partial(DiagonalPosterior, logvar_range=None),
+        posterior=partial(posterior, logvar_range=None),
         prior=StandardPrior,
         decoder=partial(LSTMDecoder, **SIZES, dropout=dropout, skip=skip),
         likelihood=Categorical,

@@ -1,4 +1,4 @@
-"""Trainings that a signal stops, and what they and unstopped ones end with."""
+"""Trainings that a signal stops, and what they and unstopped ones end with; evaluations that are stopped."""
 
 from __future__ import annotations
 
@@ -50,6 +50,21 @@ def _last_checkpoint(run: Path) -> State:
     state = torch.load(max(run.glob("checkpoints/step-*.pt")), weights_only=True)
     state["progress"].pop("seconds")
     return state
+
+
+class Stopped(BaseException):
+    """As `Interrupted` is: no evaluation may catch it."""
+
+
+def stopping_after(num: int) -> Callable[[], None]:
+    """A `Context.check_stop` that answers `num` times, and then stops."""
+    left = iter(range(num))
+
+    def check() -> None:
+        if next(left, None) is None:
+            raise Stopped
+
+    return check
 
 
 def same_bits(a: Any, b: Any) -> bool:

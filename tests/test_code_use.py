@@ -44,13 +44,14 @@ def test_an_unregularised_model_is_measured_and_its_interrupted_chain_goes_on(
     with np.load(whole / "arrays/information_curves.npz") as curves:
         assert {"mi_lower", "mi_cap"} <= curves.keys()
 
-    real_step, steps = MarkovChain._step, []
+    real_step, steps, stopped = MarkovChain._step, [], []
 
     def step_with_a_signal(chain: MarkovChain, *given: Any) -> Any:
+        if given[-2:] == ("data", 2) and not stopped:
+            stopped.append(signal.raise_signal(signal.SIGTERM))
+        drawn = real_step(chain, *given)  # which is between chunks, at the first, where it sees the signal
         steps.append(given[-2:])
-        if len(steps) == 4:
-            signal.raise_signal(signal.SIGTERM)
-        return real_step(chain, *given)
+        return drawn
 
     monkeypatch.setattr(MarkovChain, "_step", step_with_a_signal)
     with pytest.raises(Interrupted):

@@ -62,6 +62,63 @@ def test_nothing_is_lost_in_silence(
         assert (splits.train.x[1] == torch.tensor([*splits.train.x[1][:3], END])).all()
 
 
+def test_marks_around_a_line_are_those_that_it_gets_anyway(tmp_path: Path) -> None:
+    """One END a sentence, as without: two would halve the perplexity of a file that has them."""
+    plain = text_of(write_corpus(tmp_path / "plain")).load()
+    folder = write_corpus(tmp_path / "c", train=[f"<s> {line} </s>" for line in TRAIN], test=["a </s>"])
+    marked = text_of(folder, max_words=6)  # of the longest training sentence, without its marks
+    splits = marked.load()
+    assert marked.spec.vocabulary == text_of(tmp_path / "plain").spec.vocabulary
+    assert splits.train.x[:, :7].tolist() == plain.train.x[:, :7].tolist()
+    assert splits.origin["train"]["tokens"] == plain.origin["train"]["tokens"]
+    assert splits.origin["train"]["begin_marks"] == splits.origin["train"]["end_marks"] == len(TRAIN)
+    assert (splits.test.x == END).sum(1).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "counts"),
+    [
+        ("the cat </s> dog", "the cat <unk> dog", (0, 0, 1, 0)),
+        ("the <s> cat", "the <unk> cat", (0, 0, 1, 0)),
+        ("<s> <s> the </s> </s>", "<unk> the <unk>", (1, 1, 2, 0)),
+        ("</s> the <s>", "<unk> the <unk>", (0, 0, 2, 0)),
+        ("<unk> the <unk>", "<unk> the <unk>", (0, 0, 0, 2)),
+        ("the</s> cat", "the</s> cat", (0, 0, 0, 0)),
+    ],
+)
+def test_marks_elsewhere_are_unknown_words(
+    line: str, words: str, counts: tuple[int, ...], tmp_path: Path
+) -> None:
+    text = text_of(write_corpus(tmp_path / "c", train=[line, "the cat dog"]))
+    vocabulary = text.spec.vocabulary
+    assert vocabulary is not None
+    assert "<s>" not in vocabulary
+    splits = text.load()
+    expected = [*(vocabulary.index(word) for word in words.split()), END]
+    assert [token for token in splits.train.x[0].tolist() if token != PAD] == expected
+    found = splits.origin["train"]
+    names = ("begin_marks", "end_marks", "inner_marks", "unknown_marks")
+    assert tuple(found[name] for name in names) == counts
+
+
+def test_marks_are_told_once_a_file_and_a_line_of_nothing_else_is_empty(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = ["<s> a </s>", "b </s> b </s>", "<s> </s>", "<unk> a"]
+    folder = write_corpus(tmp_path / "c", train=content)
+    with caplog.at_level(logging.WARNING):
+        splits = text_of(folder).load()
+    assert (splits.origin["train"]["sentences"], splits.origin["train"]["empty_lines"]) == (3, 1)
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.endswith(
+        "train.txt: 1 empty lines were left out; 2 <s> at the beginning of a line were left out; "
+        "3 </s> at the end of a line were left out; 1 <s> or </s> elsewhere were read as <unk>; "
+        "1 <unk> were there already."
+    )
+    (folder / "train.txt").write_text("a\n</s>")  # without a line's end it is a line all the same
+    assert text_of(folder).read("train").empty_lines == 1
+
+
 @pytest.mark.parametrize(
     ("options", "content", "message"),
     [
@@ -72,6 +129,7 @@ def test_nothing_is_lost_in_silence(
         ),
         ({}, b"good\nna\xefve words\n", "train.txt, line 2: not UTF-8 .*byte 0xef"),
         ({}, b"\n\n", "train.txt holds no sentence of 1 to 8 words"),
+        ({}, b"<s> </s>\n", "train.txt holds no sentence of 1 to 8 words"),
         ({}, b"", "train.txt holds no sentence"),
     ],
 )

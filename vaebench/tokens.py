@@ -17,6 +17,8 @@ END = 0
 UNKNOWN = 1
 MARKS = ("</s>", "<unk>")
 """How END and UNKNOWN are spelt; words have the ids behind them."""
+BEGIN_MARK = "<s>"
+"""How corpora spell the begin mark, which has no id here."""
 
 State = tuple[Tensor, ...]
 """What a writer remembers of N sentences, each tensor `[N, ...]`."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.config.helpers import CONF, config_of
-from vaebench.config.check import check_fit
+from vaebench.config.check import NEAREST, check_fit, families_for
 from vaebench.config.errors import ConfigError
 from vaebench.data.spec import DataSpec
 
@@ -29,6 +29,40 @@ def test_a_likelihood_that_does_not_fit_the_data_is_told_which_does(
     message = f"^model.likelihood: {likelihood.title()} does not fit toy, whose data are {kind}; use .*"
     with pytest.raises(ConfigError, match=f"{message}model/likelihood={fitting}"):
         check_fit(config, spec_of(kind), CONF)
+
+
+SENTENCES = DataSpec("toy", (9,), "tokens", None, vocabulary=("</s>", "<unk>", "a"))
+
+
+@pytest.mark.parametrize("family", ["vae", "skip_vae", "sa_vae", "skip_sa_vae"])
+def test_a_family_for_other_data_is_told_its_counterpart_for_these(family: str) -> None:
+    counterpart = family.replace("vae", "lstm_vae")
+    with pytest.raises(ConfigError) as caught:
+        check_fit(config_of(f"model={family}", "evaluation=none"), SENTENCES, CONF)
+    whole, *parts = caught.value.problems
+    assert whole.startswith(f"model: {family} is for other data than toy; use model={counterpart}, model=")
+    assert [part.split(":")[0] for part in parts] == ["model.likelihood", "model.encoder", "model.decoder"]
+    with pytest.raises(ConfigError) as caught:
+        check_fit(config_of(f"model={counterpart}", "evaluation=none"), spec_of("binary"), CONF)
+    assert f"; use model={family}, model=" in caught.value.problems[0]
+
+
+def test_the_families_that_are_offered_for_sentences_fit_them_and_no_other_does() -> None:
+    offered = families_for("tokens", {"name": "vae"}, CONF)
+    every = {path.stem for path in CONF.glob("model/*.yaml") if "lstm" in path.stem}
+    assert set(offered) <= every
+    assert len(offered) == NEAREST
+    for family in offered:
+        check_fit(config_of(f"model={family}", "evaluation=none"), SENTENCES, CONF)
+
+
+def test_one_part_that_does_not_fit_is_no_matter_of_the_family() -> None:
+    config = config_of("model=lstm_vae", "model/decoder=mlp", "evaluation=none")
+    with pytest.raises(ConfigError) as caught:
+        check_fit(config, SENTENCES, CONF)
+    assert caught.value.problems == (
+        "model.decoder: MLPDecoder does not fit toy, whose data are tokens; use model/decoder=lstm.",
+    )
 
 
 def test_probes_without_labels_are_refused_unless_the_suite_skips_them() -> None:

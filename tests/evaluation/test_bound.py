@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from tests.stopped import Stopped, stopping_after
 from tests.toys import LinearGaussian, OpaquePosterior, count_draws, make_context, measure, saved
 from vaebench.distributions import StandardNormal, kl_divergence
 from vaebench.evaluation.bound import Bound
@@ -80,3 +81,17 @@ def test_every_datum_meets_its_own_posterior_in_batches_of_any_size(
     elbo = measure(Bound(num_samples=num_samples), context)["elbo"].value
     assert elbo == pytest.approx(float(TOY.log_px(x).mean()), abs=5e-5)
     assert sum(counts) == 130 * num_samples
+
+
+def test_it_stops_between_chunks_and_begins_again_to_the_same_bits(tmp_path, monkeypatch):
+    """Of three chunks of 64 data at most, two before it is stopped."""
+    x, model = TOY.sample(130), TOY.model(**WRONG)
+    fields = {"batch_bytes": 1.0}
+    expected = measure(Bound(num_samples=1), make_context(model, x, tmp_path, **fields))
+    counts = count_draws(model, monkeypatch)
+    context = make_context(model, x, tmp_path, check_stop=stopping_after(2), **fields)
+    with pytest.raises(Stopped):
+        measure(Bound(num_samples=1), context)
+    assert len(counts) == 2
+    assert sum(counts) < 130
+    assert measure(Bound(num_samples=1), make_context(model, x, tmp_path, **fields)) == expected

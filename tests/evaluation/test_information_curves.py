@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from tests.toys import identity_model, make_context, measure, saved
+from tests.toys import identity_model, latent_model, make_context, measure, saved, toy_spec
 from vaebench.evaluation import information_curves
 from vaebench.evaluation.base import NotApplicableError
 from vaebench.evaluation.information_curves import InformationCurves
+from vaebench.models.latent import LatentModel
 
 SHAPE = (2, 3, 4)
 
@@ -91,6 +92,25 @@ def test_an_objective_that_logs_no_reconstruction_has_that_of_the_validation(
     arrays = run(tmp_path, history)
     assert "train_nll_per_dim" not in arrays
     assert curve(drawn[0].axes[1], 0) == [3.0]
+
+
+class WithoutCode(LatentModel):
+    has_latent: ClassVar = False
+
+
+def test_a_model_without_a_code_has_none(tmp_path: Path) -> None:
+    """Of whose validation there is no KL in the lines of the epochs."""
+    history = [line(1)]
+    del history[0]["valid"]["kl"]
+    model = latent_model(toy_spec(SHAPE), 2, family=WithoutCode)
+    context = make_context(model, np_images(), tmp_path, history=history)
+    with pytest.raises(NotApplicableError, match="no latent code"):
+        measure(InformationCurves(), context)
+
+
+def test_an_epoch_whose_numbers_were_not_finite_is_a_gap(tmp_path: Path, drawn: list[Any]) -> None:
+    arrays = run(tmp_path, [line(1), {**line(2), "valid": {**line(2)["valid"], "kl": None}}, line(3)])
+    np.testing.assert_array_equal(arrays["kl"], [3, np.nan, 9])
 
 
 def test_without_epochs_there_are_no_curves(tmp_path: Path) -> None:

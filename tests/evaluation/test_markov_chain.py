@@ -8,6 +8,7 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
+from tests.stopped import Stopped, stopping_after
 from tests.toys import LinearGaussian, identity_model, latent_model, make_context, measure, saved, toy_spec
 from vaebench.data.spec import DataSpec, Split, Splits
 from vaebench.distributions import Gaussian
@@ -227,20 +228,19 @@ def test_kept_steps_have_the_first_and_the_last_and_are_ever_longer_apart(num_st
     assert kept_steps(num_steps, num_kept) == expected
 
 
-class Stopped(BaseException):
-    """As `Interrupted` is: no evaluation may catch it."""
-
-
 def count_steps(model: LatentModel, monkeypatch) -> list[int]:
-    """How many data each call of `model.encode` encodes, from now on."""
+    """How many data each call of `model.draw` draws, from now on."""
     counts: list[int] = []
-    encode = model.encode
-    monkeypatch.setattr(model, "encode", lambda x: counts.append(len(x)) or encode(x))
+    draw = model.draw
+    monkeypatch.setattr(model, "draw", lambda z: counts.append(len(z)) or draw(z))
     return counts
 
 
-def test_interrupted_between_any_steps_it_goes_on_to_the_bit_identical_result(tmp_path, monkeypatch):
-    """Two chunks of chains, three steps from noise and three from data."""
+def test_interrupted_between_any_chunks_it_goes_on_to_the_bit_identical_result(tmp_path, monkeypatch):
+    """Two chunks of chains, three steps from noise and three from data, then draws from the prior.
+
+    It asks before each step and before each chunk; no chunk is ever drawn twice.
+    """
     monkeypatch.setattr(scratch, "SAVE_SECONDS", -1.0)
     model, x = TOY.model(SHIFT), TOY.sample(200)
     options = {"num_chains": 70, "num_steps": 3, "num_kept": 2}
@@ -251,25 +251,22 @@ def test_interrupted_between_any_steps_it_goes_on_to_the_bit_identical_result(tm
     whole = context("whole")
     counts = count_steps(model, monkeypatch)
     expected = measure(chain(**options), whole)
-    assert counts == [64, 6] * 6
-    for done in range(6):
-        left = iter(range(done))
-
-        def stop(left=left) -> None:
-            if next(left, None) is None:
-                raise Stopped
-
-        with pytest.raises(Stopped):
-            measure(chain(**options), context(f"cut{done}", check_stop=stop))
+    assert counts == [64, 6] * 7
+    drawn = []
+    for done in range(6 * 3 + 2):
         counts.clear()
+        with pytest.raises(Stopped):
+            measure(chain(**options), context(f"cut{done}", check_stop=stopping_after(done)))
+        drawn.append(len(counts))
         rest = context(f"cut{done}")
         assert measure(chain(**options), rest, seed=9) == expected
-        assert counts == [64, 6] * (6 - done)
+        assert counts == [64, 6] * 7
         ours = saved(rest, "chain")
         assert ours.keys() == saved(whole, "chain").keys()
         for key, array in saved(whole, "chain").items():
             np.testing.assert_array_equal(ours[key], array)
         assert list((rest.directory / "scratch").iterdir()) == []
+    assert sorted({*drawn}) == [*range(14)]  # before every one of the chunks
 
 
 def test_samples_depend_on_the_contexts_seed_and_no_two_chunks_are_alike(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.stopped import Stopped, stopping_after
 from tests.toys import LinearGaussian, count_draws, make_context, measure, saved
 from vaebench.evaluation import scratch
 from vaebench.evaluation.bound import Bound
@@ -138,10 +139,6 @@ def test_the_estimate_depends_on_the_contexts_seed_alone(tmp_path):
     assert measure(evaluator(20), context)["nll_nats"].value != first
 
 
-class Stopped(BaseException):
-    """As `Interrupted` is: no evaluation may catch it."""
-
-
 def test_interrupted_nll_goes_on_to_the_bit_identical_result(tmp_path, monkeypatch):
     """64 samples are a chunk, so that each datum is a block; the stop comes before the sixth of twelve."""
     monkeypatch.setattr(scratch, "SAVE_SECONDS", -1.0)
@@ -152,14 +149,8 @@ def test_interrupted_nll_goes_on_to_the_bit_identical_result(tmp_path, monkeypat
 
     whole = context("whole")
     expected = measure(evaluator(64), whole)
-    blocks = iter(range(5))
-
-    def stop_after_five() -> None:
-        if next(blocks, None) is None:
-            raise Stopped
-
     with pytest.raises(Stopped):
-        measure(evaluator(64), context("cut", check_stop=stop_after_five))
+        measure(evaluator(64), context("cut", check_stop=stopping_after(5)))
     counts = count_draws(model, monkeypatch)
     torch.manual_seed(123)
     rest = context("cut")
@@ -168,3 +159,16 @@ def test_interrupted_nll_goes_on_to_the_bit_identical_result(tmp_path, monkeypat
     for name, array in saved(whole, "nll_64_12").items():
         np.testing.assert_array_equal(saved(rest, "nll_64_12")[name], array)
     assert list((rest.directory / "scratch").iterdir()) == []
+
+
+def test_a_newer_evaluator_does_not_go_on_from_an_olders_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch, "SAVE_SECONDS", -1.0)
+    model, x = TOY.model(**WRONG), TOY.sample(12)
+    fields = {"batch_bytes": SMALLEST}
+    with pytest.raises(Stopped):
+        measure(evaluator(64), make_context(model, x, tmp_path, check_stop=stopping_after(5), **fields))
+    assert len(list((tmp_path / "scratch").iterdir())) == 1
+    monkeypatch.setattr(ImportanceSampledNLL, "version", ImportanceSampledNLL.version + 1)
+    counts = count_draws(model, monkeypatch)
+    measure(evaluator(64), make_context(model, x, tmp_path, **fields))
+    assert sum(counts) == 12 * 64

@@ -55,16 +55,21 @@ def by_hand(model: SequentialVAE, z: Tensor) -> list[Tensor]:
     return columns
 
 
-def test_one_step_is_the_plain_network() -> None:
-    """q, z, KL and log p(x|z) of a VAE with that encoder and generator, written out."""
-    model, x = model_of(steps=1), images(4)
+@pytest.mark.parametrize("training", [False, True])
+def test_one_step_is_the_plain_network(training: bool) -> None:
+    """q, z, KL and log p(x|z) of a VAE with that encoder and generator, written out.
+
+    In training with the statistics of the batch, of all draws at once in the generator, and noise on what is
+    encoded.
+    """
+    model, x = model_of(steps=1, denoising=True).train(training), images(4)
     torch.manual_seed(5)
     terms = model.terms(x, num_samples=2)
-    mean, log_std = model.encoder[0](2 * x - 1)
     torch.manual_seed(5)
+    mean, log_std = model.encoder[0](corrupted(2 * x - 1) if training else 2 * x - 1)
     z = mean + log_std.exp() * torch.randn(2, 4, 5)
     torch.testing.assert_close(terms.z, z)
-    y = torch.stack([model.decoder[0](draw) for draw in z])
+    y = model.decoder[0](z.flatten(0, 1)).unflatten(0, (2, 4))
     squared = (2 * x - 1 - y).square().sum((2, 3, 4))
     constant = 0.5 * NUM_PIXELS * math.log(2 * math.pi / 32)
     torch.testing.assert_close(terms.log_px_z, -16 * squared - constant)
@@ -117,10 +122,11 @@ def test_the_annealed_elbo_of_its_terms_is_the_authors_loss() -> None:
     torch.testing.assert_close(loss.total, expected + constant)
 
 
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("step", [0, 1, 2])
-def test_gradients_do_not_cross_steps(step: int) -> None:
+def test_gradients_do_not_cross_steps(step: int, training: bool) -> None:
     """Of the loss of one step, in the parameters of all: zero before it and after it."""
-    model, x = model_of(), images(4)
+    model, x = model_of(denoising=True).train(training), images(4)
     real = model.likelihood.log_prob
     calls: list[Tensor] = []
     model.likelihood.log_prob = lambda *a: calls.append(real(*a)) or calls[-1]

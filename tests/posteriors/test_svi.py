@@ -9,20 +9,23 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tests.runs import small_run
+from tests.sentences import lstm_vae, sentences, spec_of
 from tests.stopped import run_whole_and_stopped, same_bits
 from tests.toys import LinearGaussian, latent_model, make_context, measure, set_affine, toy_spec
-from vaebench.distributions import Gaussian, kl_divergence
+from vaebench.distributions import Gaussian, kl_divergence, log_mean_exp
 from vaebench.evaluation.active_units import ActiveUnits
 from vaebench.evaluation.bound import Bound
 from vaebench.evaluation.mutual_information import MutualInformation
+from vaebench.evaluation.nll import ImportanceSampledNLL
 from vaebench.evaluation.posterior_gaps import PosteriorGaps
 from vaebench.models.latent import REFINED_AT_ONCE, BatchBound, LatentModel
 from vaebench.objectives.elbo import ELBO
 from vaebench.posteriors.svi import SVIPosterior, repeatable, twice_differentiable
 from vaebench.runner.step import make_step
+from vaebench.seeding import derive_seed, seeded
 
 TOY = LinearGaussian.make(gains=(1.5, 0.8))
 OPTIONS: dict[str, Any] = {
@@ -64,28 +67,30 @@ def gradients_of(model: LatentModel, x: Tensor, seed: int = 1) -> dict[str, Tens
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-class LSTMDecoder(nn.Module):
-    """Bits in turn, each given those before and z, with dropout."""
-
-    sees_data = True
-
-    def __init__(self, latent_dim: int, dropout: float) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(1 + latent_dim, 6, batch_first=True)
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(6, 1)
-
-    def forward(self, z: Tensor, x: Tensor) -> Tensor:
-        before = nn.functional.pad(x, (1, -1)).unsqueeze(-1)
-        h, _ = self.lstm(torch.cat([before, z.unsqueeze(1).expand(-1, x.shape[1], -1)], -1))
-        return self.output(self.dropout(h)).squeeze(-1)
+SENTENCES = sentences(spec_of(), "a b c", "c", "b f a d e", "e e")
 
 
-def recurrent_model(dropout: float = 0.3, **options: Any) -> LatentModel:
-    torch.manual_seed(0)
-    model = latent_model(toy_spec((5,)), 2, posterior=svi(**({"divisor": 2} | options)), depth=1)
-    model.decoder = LSTMDecoder(2, dropout)
-    return model.train()
+def recurrent_model(dropout: float = 0.3, skip: bool = False, **options: Any) -> LatentModel:
+    """Of sentences, with the LSTM decoder and the categorical likelihood of the families."""
+    posterior = svi(**({"divisor": 2} | options))
+    return lstm_vae(spec_of(), latent_dim=2, dropout=dropout, skip=skip, posterior=posterior).train()
+
+
+def assert_gradient_is_the_slope(model: LatentModel, x: Tensor) -> None:
+    """Of the whole loss, by its differences along a random direction in each weight."""
+    gradients = gradients_of(model, x)
+    torch.manual_seed(5)
+    for name, weight in model.named_parameters():
+        if name not in gradients:
+            continue
+        direction, losses = torch.randn_like(weight), []
+        for sign in (1, -1):
+            moved = copy.deepcopy(model)
+            with torch.no_grad():
+                moved.get_parameter(name).add_(sign * 1e-5 * direction)
+            losses.append(float(loss_of(moved, x).detach()))
+        slope = (losses[0] - losses[1]) / 2e-5
+        assert slope == pytest.approx(float((gradients[name] * direction).sum()), rel=1e-5, abs=1e-8), name
 
 
 # Its steps
@@ -225,28 +230,27 @@ def test_weights_start_as_they_do_without_refinement() -> None:
 
 @pytest.mark.parametrize("clip_over", ["datum", "batch"])
 def test_unrolled_gradient_is_the_slope_of_the_whole_loss(clip_over: str) -> None:
-    """Along a random direction in each weight, by differences of losses; the clip is at work."""
+    """The clip is at work."""
     model, x = refining(num_steps=4, clip_norm=0.5, clip_over=clip_over, divisor=4).train(), data(5)
-    gradients = gradients_of(model, x)
-    assert {name.split(".")[0] for name in gradients} == {"posterior", "decoder"}
-    torch.manual_seed(5)
-    for name, weight in model.named_parameters():
-        if name not in gradients:
-            continue
-        direction, losses = torch.randn_like(weight), []
-        for sign in (1, -1):
-            moved = copy.deepcopy(model)
-            with torch.no_grad():
-                moved.get_parameter(name).add_(sign * 1e-5 * direction)
-            losses.append(float(loss_of(moved, x).detach()))
-        slope = (losses[0] - losses[1]) / 2e-5
-        assert slope == pytest.approx(float((gradients[name] * direction).sum()), rel=1e-5, abs=1e-8)
+    assert {name.split(".")[0] for name in gradients_of(model, x)} == {"posterior", "decoder"}
+    assert_gradient_is_the_slope(model, x)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_unrolled_gradient_of_sentences_is_the_slope_of_the_whole_loss(dropout: float, skip: bool) -> None:
+    """Through steps that drop words and states: those of a step are the same for any weights."""
+    model = recurrent_model(dropout, skip, num_steps=4).double()
+    assert {name.split(".")[0] for name in gradients_of(model, SENTENCES)} == {
+        "encoder", "posterior", "decoder"
+    }  # fmt: skip
+    assert_gradient_is_the_slope(model, SENTENCES)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_differences_agree_with_unrolling_through_an_lstm(dropout: float) -> None:
     """Dropout drops the same at a point and beside it, or the difference would be nothing but dropout."""
-    x = (torch.rand(3, 5, generator=torch.Generator().manual_seed(0)) < 0.5).double()
+    x = SENTENCES
     exact = gradients_of(recurrent_model(dropout).double(), x)
     found = gradients_of(recurrent_model(dropout, gradient="finite_difference").double(), x)
     direct = gradients_of(recurrent_model(dropout, gradient="first_order").double(), x)
@@ -259,12 +263,11 @@ def test_differences_agree_with_unrolling_through_an_lstm(dropout: float) -> Non
 
 def test_an_lstm_of_single_precision_has_the_second_derivatives_of_double(monkeypatch: Any) -> None:
     """It may run in other kernels, whose second derivatives are theirs to have."""
-    x = (torch.rand(3, 5, generator=torch.Generator().manual_seed(0)) < 0.5).double()
     monkeypatch.setattr(torch, "randn_like", lambda like: torch.full_like(like, 0.8))
     found = []
     for dtype in (torch.float32, torch.float64):
         model = recurrent_model(0.0).to(dtype)
-        model.encode(x.to(dtype)).mean.sum().backward()
+        model.encode(SENTENCES).mean.sum().backward()
         found.append(torch.cat([weight.grad.flatten() for weight in model.decoder.lstm.parameters()]))
     torch.testing.assert_close(found[0].double(), found[1], rtol=1e-3, atol=1e-6)
     assert float(found[1].norm()) > 1e-3
@@ -318,7 +321,7 @@ def test_single_precision_differences_are_those_of_a_longer_reach() -> None:
 
 
 def test_cudnn_is_left_out_for_recurrent_decoders_alone() -> None:
-    x = torch.zeros(2, 5)
+    x = SENTENCES
     assert BatchBound(recurrent_model(), x).is_recurrent
     assert not BatchBound(refining(), data(2)).is_recurrent
     before = torch.backends.cudnn.enabled
@@ -330,7 +333,7 @@ def test_cudnn_is_left_out_for_recurrent_decoders_alone() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_an_lstm_is_differentiated_twice_on_cuda() -> None:
-    x = (torch.rand(3, 5, generator=torch.Generator().manual_seed(0)) < 0.5).float().cuda()
+    x = SENTENCES.cuda()
     exact = gradients_of(recurrent_model(0.0).cuda(), x)
     found = gradients_of(recurrent_model(0.0, gradient="finite_difference", epsilon=1e-1).cuda(), x)
     for name, gradient in exact.items():
@@ -368,6 +371,26 @@ def test_evaluators_measure_the_refined_posterior(tmp_path: Path) -> None:
     q = collapsed_encoder(num_steps=400).encode(x)
     by_hand = 0.5 * (q.mean.square() + q.logvar.exp() - q.logvar - 1).sum(1).mean()
     assert after["kl"] == pytest.approx(float(by_hand.detach()), rel=1e-5)
+
+
+def test_importance_sampling_proposes_from_the_refined_posterior(tmp_path: Path) -> None:
+    """At few draws it matters much: from N(0, I) they hardly ever meet the data."""
+    x, num = TOY.sample(40), 5
+    evaluator = ImportanceSampledNLL(num_samples=num, num_data=None, subset="first")
+    nll = {}
+    for num_steps in (0, 10, 400):
+        model = collapsed_encoder(num_steps=num_steps)
+        context = make_context(model, x, tmp_path / str(num_steps))
+        nll[num_steps] = measure(evaluator, context)["nll_nats"].value
+        energy = model.posterior.energy(BatchBound(model, x))
+        end = model.posterior.descent.end(energy, torch.zeros(2, len(x), 2))  # from N(0, I)
+        with torch.no_grad(), seeded(derive_seed(context.seed, "nll", 0)):
+            log_w = model.terms(x, num, q=Gaussian(*end)).log_w.double()
+        direct = -float(log_mean_exp(log_w, 0).mean())
+        assert nll[num_steps] == pytest.approx(direct, rel=1e-6)
+    assert nll[0] > nll[10] + 0.3
+    assert nll[10] > nll[400]
+    assert nll[400] == pytest.approx(-float(TOY.log_px(x).mean()), abs=0.1)
 
 
 def test_the_amortisation_gap_is_what_the_refinement_leaves(tmp_path: Path) -> None:

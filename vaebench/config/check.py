@@ -32,6 +32,8 @@ FILED_WITH: dict[str, Options] = {"model": {"objective": (Node, True)}}
 """Parts that stand in a node's group but are no option of its class: the loop, not the model, gets them."""
 
 
+NEAREST = 3  # of the families that fit
+
 TAKES_TOKENS = {"encoder": (False,), "decoder": (False,), "prior": (False, True)}
 """Parts that sentences, or all else, may not fit; for which they are where they do not say `takes_tokens`."""
 
@@ -56,11 +58,11 @@ def checked(cfg: DictConfig) -> dict[str, Any]:
 
 def check_fit(config: Mapping[str, Any], spec: Any, conf: Path) -> None:
     """Cross-field rules that need the dataset's spec, still before any data are read."""
-    problems = []
+    problems: dict[str, str] = {}
     model, likelihood = config["model"], config["model"].get("likelihood")
     kinds = getattr(get_object(model["_target_"]), "kinds", None)  # of a model whose likelihood is no density
     if kinds is not None and spec.kind not in kinds:
-        problems.append(
+        problems["model"] = (
             f"model: {_short(model)} does not fit {spec.name}, whose data are {spec.kind}; "
             f"use data that are {', '.join(sorted(kinds))}."
         )
@@ -69,7 +71,7 @@ def check_fit(config: Mapping[str, Any], spec: Any, conf: Path) -> None:
     ):
         options = sorted(path.stem for path in conf.glob("model/likelihood/*.yaml") if _fits(path, spec.kind))
         offer = " or ".join(f"model/likelihood={option}" for option in options) or "another dataset"
-        problems.append(
+        problems["likelihood"] = (
             f"model.likelihood: {_short(likelihood)} does not fit {spec.name}, whose data are {spec.kind}; "
             f"use {offer}."
         )
@@ -82,18 +84,38 @@ def check_fit(config: Mapping[str, Any], spec: Any, conf: Path) -> None:
                 for option, target in targets.items()
                 if target is not None and _suits(target, spec.kind == "tokens", otherwise)
             ]
-            problems.append(
+            problems[part] = (
                 f"model.{part}: {_short(node)} does not fit {spec.name}, whose data are {spec.kind}; "
                 f"use {' or '.join(options)}."
             )
+    if {"likelihood", "decoder"} <= problems.keys() and (families := families_for(spec.kind, model, conf)):
+        whole = (
+            f"model: {model['name']} is for other data than {spec.name}; "
+            f"use {', '.join(f'model={family}' for family in families)}, or other parts:"
+        )
+        problems = {"model": whole} | problems
     for name, node in config["evaluation"].items():
         if spec.num_classes is None and node.get("if_unlabelled") == "refuse":
-            problems.append(
+            problems[f"evaluation.{name}"] = (
                 f"evaluation.{name}: {spec.name} has no labels to probe; "
                 f"use evaluation=likelihood or evaluation=collapse."
             )
     if problems:
-        raise ConfigError(*problems)
+        raise ConfigError(*problems.values())
+
+
+def families_for(kind: str, model: Mapping[str, Any], conf: Path) -> list[str]:
+    """The families whose likelihood and decoder are for such data, nearest first: those that share the most
+    words of their names with `model`. At most NEAREST."""
+    words = set(model["name"].split("_"))
+    fitting = [
+        family.stem
+        for family in sorted(conf.glob("model/*.yaml"))
+        if (likelihood := _target_in(family, "likelihood")) and kind in get_object(likelihood).kinds
+        if (decoder := _target_in(family, "decoder"))
+        and _suits(decoder, kind == "tokens", TAKES_TOKENS["decoder"])
+    ]
+    return sorted(fitting, key=lambda family: len(words ^ set(family.split("_"))))[:NEAREST]
 
 
 def settings(node: Mapping[str, Any]) -> Node:
@@ -198,6 +220,18 @@ def _suits(target: str, tokens: bool, otherwise: tuple[bool, ...]) -> bool:
     """Whether a part is for such data; `otherwise` where it does not say."""
     takes = getattr(get_object(target), "takes_tokens", None)
     return tokens in (otherwise if takes is None else (takes,))
+
+
+def _target_in(family: Path, part: str) -> str | None:
+    """The class of a family's part, chosen in its file or in that of the family that it starts from."""
+    target = None
+    for entry in safe_load(family.read_text()).get("defaults", []):
+        if isinstance(entry, str):
+            base = family.with_name(f"{entry}.yaml")
+            target = _target_in(base, part) if base.exists() else target
+        elif option := entry.get(part) or entry.get(f"override {part}"):
+            target = _target(family.parent / part / f"{option}.yaml")
+    return target
 
 
 def _target(path: Path) -> str | None:

@@ -16,7 +16,7 @@ from vaebench.data.binarise import content_hash
 from vaebench.data.files import find
 from vaebench.data.spec import DataError, DataPaths, DataSpec, Split, Splits
 from vaebench.ranges import Count
-from vaebench.tokens import END, MARKS, PAD, UNKNOWN
+from vaebench.tokens import BEGIN_MARK, END, MARKS, PAD, UNKNOWN
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,14 @@ Batching = Literal["equal", "padded"]
 
 Counts = dict[str, int]
 
+ANY_MARK = frozenset((BEGIN_MARK, *MARKS))
+TOLD_OF_MARKS = {
+    "begin_marks": "{} <s> at the beginning of a line were left out",
+    "end_marks": "{} </s> at the end of a line were left out",
+    "inner_marks": "{} <s> or </s> elsewhere were read as <unk>",
+    "unknown_marks": "{} <unk> were there already",
+}
+
 
 @dataclass(frozen=True)
 class Sentences:
@@ -39,13 +47,16 @@ class Sentences:
     words: list[list[str]]
     empty_lines: int
     too_long: int
+    marks: Counts
+    """What in the file is spelt as a mark of ours, by what became of it."""
 
 
 class Text:
     """Sentences, words split at white space; the vocabulary is the training sentences' most frequent words.
 
-    Words outside it are UNKNOWN, and so is a literal <unk>. It is read when the dataset is constructed, since
-    models are built from its size; everything else is read in `load()`.
+    Words outside it are UNKNOWN, and so is a literal <unk>. A line may begin with <s> and end with </s>,
+    which every sentence has anyway; elsewhere they are UNKNOWN. The vocabulary is read when the dataset is
+    constructed, since models are built from its size; everything else is read in `load()`.
     """
 
     def __init__(
@@ -114,9 +125,11 @@ def read_sentences(path: Path, max_words: int, too_long: TooLong) -> Sentences:
             f"the file, for example with `iconv -f latin1 -t utf-8`."
         ) from error
     # Not splitlines(), which also ends a line at characters that may stand within a sentence.
-    lines = [line.split() for line in text.split("\n")]
-    if lines and not lines[-1]:
-        lines.pop()  # what is behind the last line's end is no line
+    written = [line.split() for line in text.split("\n")]
+    if not written[-1]:
+        written.pop()  # what is behind the last line's end is no line
+    marks = dict.fromkeys(TOLD_OF_MARKS, 0)
+    lines = [without_marks(words, marks) for words in written]
     longer = [number for number, words in enumerate(lines, 1) if len(words) > max_words]
     if longer and too_long == "refuse":
         raise DataError(
@@ -127,7 +140,23 @@ def read_sentences(path: Path, max_words: int, too_long: TooLong) -> Sentences:
     if not kept:
         raise DataError(f"{path} holds no sentence of 1 to {max_words} words.")
     empty_lines = sum(not words for words in lines)
-    return Sentences([words[:max_words] for words in kept], empty_lines, len(longer))
+    return Sentences([words[:max_words] for words in kept], empty_lines, len(longer), marks)
+
+
+def without_marks(words: list[str], found: Counts) -> list[str]:
+    """A line's words without the marks around them, those within as <unk>; all are added to `found`."""
+    end, unknown = MARKS
+    if not words or ANY_MARK.isdisjoint(words):
+        return words
+    if words[0] == BEGIN_MARK:
+        found["begin_marks"] += 1
+        words = words[1:]
+    if words and words[-1] == end:
+        found["end_marks"] += 1
+        words = words[:-1]
+    found["unknown_marks"] += words.count(unknown)
+    found["inner_marks"] += words.count(BEGIN_MARK) + words.count(end)
+    return [unknown if word in ANY_MARK else word for word in words]
 
 
 def vocabulary_of(sentences: Iterable[list[str]], cap: int) -> tuple[str, ...]:
@@ -157,6 +186,7 @@ def counts_of(split: Split, sentences: Sentences) -> Counts:
         "unknown": int((split.x == UNKNOWN).sum()),
         "empty_lines": sentences.empty_lines,
         "too_long": sentences.too_long,
+        **sentences.marks,
     }
 
 
@@ -169,6 +199,7 @@ def report(path: Path, counts: Counts, max_words: int, too_long: TooLong) -> Non
     if counts["too_long"]:
         done = "left out" if too_long == "drop" else "cut"
         found.append(f"{counts['too_long']} sentences of more than {max_words} words were {done}")
+    found += [told.format(counts[name]) for name, told in TOLD_OF_MARKS.items() if counts[name]]
     if found:
         log.warning("%s: %s.", path, "; ".join(found))
 

@@ -154,7 +154,7 @@ class AnnealedImportanceSampling:
 
     def _scratch(self, name: str, context: Context) -> Scratch:
         options = (self._key, self.num_data, self.subset, self.num_simulated, context.rows_per_chunk())
-        return Scratch(context, name, *options)
+        return Scratch(context.directory, name, self.version, *options)
 
     def _begin(
         self,

@@ -17,6 +17,8 @@ from vaebench.atomic import write_bytes
 from vaebench.data.batches import in_order
 from vaebench.data.spec import DataSpec, SplitName, Splits
 from vaebench.distributions import Distribution, Posterior
+from vaebench.evaluation.encode import forget, refined, scratch_of
+from vaebench.evaluation.scratch import save_npz
 from vaebench.model import Model
 from vaebench.seeding import derive_seed, seeded
 
@@ -45,7 +47,7 @@ class Measurement:
     n: int
     """How many data (or draws) it is taken over."""
     standard_error: float | None = None
-    """None where the number is exact for what it is taken over."""
+    """None where the number is exact for what it is taken over, or that is one datum and shows no error."""
 
 
 class Evaluator(Protocol):
@@ -80,7 +82,9 @@ class Context:
     def device(self) -> torch.device:
         return self.splits.test.x.device
 
-    def need(self, *, density: bool = False, latent: bool = False, labels: bool = False) -> None:
+    def need(
+        self, *, density: bool = False, latent: bool = False, labels: bool = False, test_data: int = 1
+    ) -> None:
         """Raises NotApplicableError where the model or the data lack what a measure needs."""
         if density and not self.model.has_density:
             raise NotApplicableError("the model has no likelihood")
@@ -88,6 +92,7 @@ class Context:
             raise NotApplicableError("the model has no latent code")
         if labels and self.spec.num_classes is None:
             raise NotApplicableError(f"{self.spec.name} has no labels")
+        need_data(len(self.splits.test), test_data)
 
     @cached_property
     def prior(self) -> Distribution:
@@ -96,12 +101,21 @@ class Context:
             return self.model.prior_distribution()
 
     def encoded(self, split: SplitName) -> Posterior:
-        """q(z|x) of every datum of a split, encoded once and shared by all evaluators."""
+        """q(z|x) of every datum of a split, encoded once and shared by all evaluators.
+
+        Of a posterior that refines itself, which takes long, it is kept in `scratch/` for further attempts.
+        """
         if split not in self._encoded:
             # A posterior that draws must not depend on which evaluator asks first.
-            with torch.no_grad(), seeded(derive_seed(self.seed, "encode", split)):
-                parts = [self.model.encode(x) for x in self._data(split)]
-            self._encoded[split] = parts[0].cat(parts)
+            seed, model = derive_seed(self.seed, "encode", split), self.model
+            if model.refines and model.has_gaussian_posterior:
+                x, size = self.splits[split].x, self._chunk(split)
+                scratch = scratch_of(self.directory, split, model, x, size)
+                self._encoded[split] = refined(model, self._data(split), seed, scratch, self.check_stop)
+            else:
+                with torch.no_grad(), seeded(seed):
+                    parts = [model.encode(x) for x in self._data(split)]
+                self._encoded[split] = parts[0].cat(parts)
         return self._encoded[split]
 
     def data(self, split: SplitName) -> Tensor:
@@ -115,10 +129,13 @@ class Context:
 
     def _data(self, split: SplitName) -> Iterator[Tensor]:
         """A split in its order; stochastic data are drawn once, by the seed."""
-        stored = self.splits[split]
+        return in_order(self.splits[split], self._chunk(split), derive_seed(self.seed, "evaluation", "data"))
+
+    def _chunk(self, split: SplitName) -> int:
+        """How many data of a split are encoded at once."""
         # A posterior that refines itself decodes what it encodes, and sentences have many parameters.
-        size = ENCODE_BATCH if stored.lengths is None else min(ENCODE_BATCH, self.rows_per_chunk())
-        return in_order(stored, size, derive_seed(self.seed, "evaluation", "data"))
+        lengths = self.splits[split].lengths
+        return ENCODE_BATCH if lengths is None else min(ENCODE_BATCH, self.rows_per_chunk())
 
     def subset(self, num: int | None, which: Subset) -> Tensor:
         """Indices of `num` test data in their order, the first or a seeded choice; of all for None."""
@@ -147,6 +164,10 @@ class Context:
             self.check_stop()
             yield item
 
+    def close(self) -> None:
+        """Remove what was kept of the encodings. To be called once no evaluation is left to do."""
+        forget(self.directory)
+
     def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """File arrays as `arrays/<name>.npz`."""
         save_npz(self.directory / "arrays" / f"{name}.npz", arrays)
@@ -160,15 +181,19 @@ class Context:
         write_bytes(self.directory / "figures" / f"{name}.png", buffer.getvalue())
 
 
-def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    import io
+def need_data(num: int, least: int) -> None:
+    """Raises NotApplicableError where there are fewer test data than `least`, below which an estimate says
+    nothing."""
+    if num < least:
+        raise NotApplicableError(f"too few test data: {num}, and at least {least} are needed")
 
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes(path, buffer.getvalue())
 
-
-def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """Mean and its standard error over independent values `[N]`, in float64."""
+def mean_and_error(values: Tensor) -> tuple[float, float | None]:
+    """Mean and its standard error over independent values `[N]`, in float64; one value shows no error."""
     values = values.double().cpu()
-    return float(values.mean()), float(values.std() / len(values) ** 0.5) if len(values) > 1 else float("nan")
+    return float(values.mean()), float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
+
+
+def scaled(error: float | None, factor: float) -> float | None:
+    """The standard error of `factor` times as much."""
+    return None if error is None else factor * error

@@ -48,7 +48,7 @@ def halves(context: Context, num_samples: int) -> tuple[Tensor, Tensor, Tensor |
     q = context.encoded("test")
     size = max(1, context.rows_per_chunk() // num_samples)
     reconstruction, kl, kl_units = [], [], []
-    for start in range(0, len(q), size):
+    for start in context.track(range(0, len(q), size), "ELBO"):
         part = slice(start, start + size)
         terms = context.model.terms(context.test_data[part], num_samples, q=q[part], p=context.prior)
         reconstruction.append(terms.log_px_z.double().mean(0).cpu())

@@ -44,7 +44,7 @@ class DensityRatioMI:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True)
+        context.need(latent=True, test_data=2)
         seed = derive_seed(context.seed, "density_ratio_mi")
         generator = torch.Generator(context.device).manual_seed(seed)
         train, test = codes(context, generator)
@@ -60,6 +60,7 @@ class DensityRatioMI:
             shuffled.append(below.double().cpu())
         n = len(test.x)
         value, error = mean_and_error(torch.stack(own).mean(0))
+        assert error is not None  # of two data or more
         below = torch.cat(shuffled)
         log_mean, mean_error, effective = log_mean_exp_with_error(below)
         cap = math.log(len(below))

@@ -32,7 +32,7 @@ class CodeDistances:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True)
+        context.need(latent=True, test_data=2)
         z = context.encoded("test")[: self.num_data].rsample(1)[0].cpu().double()
         n, dim = z.shape
         distance = (z - z.mean(0)).norm(dim=1)
@@ -40,6 +40,8 @@ class CodeDistances:
         context.save_figure("code_distances", draw(distance.numpy(), dim))
         mean, error = mean_and_error(distance)
         variance, variance_error = mean_and_error((distance - mean).square() * n / (n - 1))
+        assert error is not None  # of two data or more
+        assert variance_error is not None
         sd = variance**0.5
         sd_error = variance_error / (2 * sd) if sd > 0 else 0.0
         for name, scale, unit in (

@@ -128,7 +128,7 @@ class LatentTraversal:
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
         need_images(context)
-        context.need(latent=True)
+        context.need(latent=True, test_data=2)
         mean = context.encoded("test").mean
         units = mean.var(0).argsort(descending=True)[: self.num_units]
         positions = torch.linspace(-self.reach, self.reach, self.num_steps, device=mean.device)
@@ -147,7 +147,7 @@ class LatentSpectrum:
     version: ClassVar = 1
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True)
+        context.need(latent=True, test_data=2)
         variance = context.encoded("test").mean.cpu().double().var(0).sort(descending=True).values.numpy()
         figure, axis = new_figure(5, 3)
         axis.semilogy(np.arange(1, len(variance) + 1), variance.clip(1e-8), ".-", color=INK)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaebench.distributions import LOG_2PI
-from vaebench.evaluation.base import Context, Measurement, NotApplicableError, mean_and_error
+from vaebench.evaluation.base import Context, Measurement, NotApplicableError, mean_and_error, scaled
 from vaebench.evaluation.figures import ACCENT, INK, new_figure
 from vaebench.evaluation.scores import push_with_score
 from vaebench.ranges import Several
@@ -63,9 +63,9 @@ class FisherShannon:
         for name, value, error, unit in (
             ("posterior_fisher", trace, trace_error, "1/variance"),
             ("posterior_entropy", h, h_error, "nats"),
-            ("entropy_power", power, power * 2 / n * h_error, "variance"),
-            ("isotropic_entropy_power", n / trace, n / trace**2 * trace_error, "variance"),
-            ("fisher_shannon_product", product, product * relative_error, "ratio"),
+            ("entropy_power", power, scaled(h_error, power * 2 / n), "variance"),
+            ("isotropic_entropy_power", n / trace, scaled(trace_error, n / trace**2), "variance"),
+            ("fisher_shannon_product", product, scaled(relative_error, product), "ratio"),
         ):
             yield Measurement(name, value, unit, None, num, error)
         units["unit_fisher"] = fisher.mean(0).numpy()
@@ -95,7 +95,7 @@ def trajectory(context: Context) -> np.ndarray:
     """(tr J, N) on the validation data after every epoch, `[epochs, 2]`; empty where not recorded."""
     names = ("posterior_fisher", "entropy_power")
     lines = [line["valid"] for line in context.history if names[0] in line["valid"]]
-    return np.array([[line[name] for name in names] for line in lines]).reshape(-1, 2)
+    return np.array([[line[name] for name in names] for line in lines], dtype=float).reshape(-1, 2)
 
 
 def draw_plane(context: Context, trace: float, power: float, units: Mapping[str, np.ndarray]) -> None:

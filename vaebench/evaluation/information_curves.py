@@ -25,6 +25,7 @@ class InformationCurves:
     version: ClassVar = 1
 
     def run(self, context: Context) -> Iterator[Measurement]:
+        context.need(latent=True)
         if not context.history:
             raise NotApplicableError("no epoch was recorded")
         curves = curves_of(context)
@@ -46,7 +47,7 @@ def curves_of(context: Context) -> dict[str, np.ndarray]:
         curves["train_nll_per_dim"] = [-line["train"]["reconstruction"] / numbers for line in context.history]
     if all(name in line for name in INFORMATION for line in valid):
         curves |= {name: [line[name] for line in valid] for name in INFORMATION}
-    return {name: np.array(values) for name, values in curves.items()}
+    return {name: np.array(values, dtype=float) for name, values in curves.items()}
 
 
 def draw(curves: dict[str, np.ndarray]) -> Any:

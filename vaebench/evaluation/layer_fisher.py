@@ -86,7 +86,9 @@ class LayerFisher:
             row.copy_(factored_traces(statistics, layer) if self.kind == "kfac" else statistics[0])
         counted = hidden(layers, last)
         weights = torch.tensor([num_parameters(layer) for layer in layers.values()])
-        errors = values.std(1) / len(chosen) ** 0.5
+        errors = torch.full((len(values),), torch.nan, dtype=torch.float64)
+        if len(chosen) > 1:
+            errors = values.std(1) / len(chosen) ** 0.5
         self._save(
             context, layers, counted, traces=values.mean(1), standard_errors=errors, num_weights=weights
         )

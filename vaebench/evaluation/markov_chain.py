@@ -18,6 +18,8 @@ from vaebench.ranges import Count, Several
 from vaebench.seeding import derive_seed, seeded
 
 Start = Literal["noise", "data", "both"]
+Keep = Callable[[list[Tensor]], None]
+"""Is given the samples of a step, as far as they are drawn."""
 Enough = Annotated[int, Ge(3)]
 """For a jackknife of a mean over pairs."""
 
@@ -85,7 +87,7 @@ class MarkovChain:
         context.save_figure("chain_energy", draw(energies, self.kept))
         if len(context.spec.shape) == 3:
             self._show(chains, ancestral, context)
-        for start in self.starts:
+        for start in (*self.starts, "ancestral"):
             self._scratch(start, context).remove()
 
     def _divide(self, context: Context) -> tuple[Tensor, Tensor]:
@@ -101,40 +103,57 @@ class MarkovChain:
     def _chain(self, start: str, first: Tensor, context: Context) -> np.ndarray:
         """The kept steps of the chains that begin at `start`, `[K, N, *shape]`.
 
-        Random numbers are seeded anew at each step and the chains are kept on disk, so that an interrupted
-        chain goes on from the step where it was, to the same bits.
+        Random numbers are seeded anew at each chunk of each step and the chains are kept on disk, so that an
+        interrupted chain goes on from the chunk where it was, to the same bits.
         """
         kind, scratch = context.spec.kind, self._scratch(start, context)
         if (stored := scratch.load()) is not None:
-            x = torch.from_numpy(stored["x"]).to(context.device)
+            x, begun = (torch.from_numpy(stored[name]).to(context.device) for name in ("x", "begun"))
             done, kept = int(stored["done"]), list(stored["kept"])
         else:
             x = context.test_data[first.to(context.device)] if start == "data" else self._noise(context)
-            done, kept = 0, [compact(x, kind)]
+            done, kept, begun = 0, [compact(x, kind)], x[:0]
+
+        def save(begun: Tensor) -> None:
+            state = {"x": x.cpu().numpy(), "begun": begun.cpu().numpy()}
+            scratch.save({**state, "done": np.array(done), "kept": np.stack(kept)})
+
+        def keep(begun: list[Tensor]) -> None:
+            if scratch.is_due:
+                save(torch.cat(begun))
+
         last = self.kept[-1]
         for step in context.track(range(done + 1, last + 1), f"chain from {start}"):
-            x = self._step(x, context, start, step)
+            x, done, begun = self._step(x, begun, keep, context, start, step), step, x[:0]
             if step in self.kept:
                 kept.append(compact(x, kind))
             if scratch.is_due or step == last:
-                scratch.save({"x": x.cpu().numpy(), "done": np.array(step), "kept": np.stack(kept)})
+                save(begun)
         return np.stack(kept)
 
-    def _step(self, x: Tensor, context: Context, *names: object) -> Tensor:
-        """x ~ p(x|z), z ~ q(z|x), of each chain."""
+    def _step(self, x: Tensor, begun: Tensor, keep: Keep, context: Context, *names: object) -> Tensor:
+        """x ~ p(x|z), z ~ q(z|x), of each chain; of the first, `begun`, it is there already."""
 
         def codes(rows: slice) -> Tensor:
             return context.model.encode(x[rows]).rsample(1)[0]
 
-        return drawn(len(x), codes, context, *names)
+        return drawn(len(x), codes, begun, keep, context, *names)
 
     def _ancestral(self, context: Context) -> Tensor:
-        """x ~ p(x|z), z ~ p(z), `[N, *shape]`."""
+        """x ~ p(x|z), z ~ p(z), `[N, *shape]`; kept on disk as the chains are."""
+        num, scratch = self.num_chains, self._scratch("ancestral", context)
+        begun = torch.empty(0, *context.spec.shape, device=context.device)
+        if (stored := scratch.load()) is not None:
+            begun = torch.from_numpy(stored["begun"]).to(context.device)
 
         def codes(rows: slice) -> Tensor:
             return context.prior.rsample(rows.stop - rows.start)
 
-        return drawn(self.num_chains, codes, context, "ancestral")
+        def keep(begun: list[Tensor]) -> None:
+            if scratch.is_due or sum(map(len, begun)) == num:
+                scratch.save({"begun": torch.cat(begun).cpu().numpy()})
+
+        return drawn(num, codes, begun, keep, context, "ancestral")
 
     def _noise(self, context: Context) -> Tensor:
         spec, split = context.spec, context.splits.train
@@ -149,7 +168,7 @@ class MarkovChain:
 
     def _scratch(self, start: str, context: Context) -> Scratch:
         options = (start, self.num_chains, *self.kept, context.rows_per_chunk())
-        return Scratch(context, "chain", *options)
+        return Scratch(context.directory, "chain", self.version, *options)
 
     def _show(self, chains: dict[str, np.ndarray], ancestral: np.ndarray, context: Context) -> None:
         """A figure for each start: rows are chains, columns their kept steps, then draws from the prior."""
@@ -171,12 +190,25 @@ def kept_steps(num_steps: int, num_kept: int) -> list[int]:
     return sorted({0, *np.geomspace(1, num_steps, num_kept - 1).round().astype(int).tolist()})
 
 
-def drawn(num: int, codes: Callable[[slice], Tensor], context: Context, *names: object) -> Tensor:
-    """x ~ p(x|z) `[num, *shape]` of the codes of each slice, in chunks with a seed of their own."""
-    chunk, parts = context.rows_per_chunk(), []
-    for low in range(0, num, chunk):
+def drawn(
+    num: int,
+    codes: Callable[[slice], Tensor],
+    begun: Tensor,
+    keep: Keep,
+    context: Context,
+    *names: object,
+) -> Tensor:
+    """x ~ p(x|z) `[num, *shape]` of the codes of each slice, in chunks with a seed of their own.
+
+    The first chunks are `begun`; `keep` is given all that are there after each. Ends between chunks where the
+    process was asked to stop.
+    """
+    chunk, parts = context.rows_per_chunk(), [begun]
+    for low in range(len(begun), num, chunk):
+        context.check_stop()
         with seeded(derive_seed(context.seed, "chain", *names, low)):
             parts.append(context.model.draw(codes(slice(low, min(low + chunk, num)))))
+        keep(parts)
     return torch.cat(parts)
 
 

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from vaebench.distributions import LOG_2PI, kl_divergence
-from vaebench.evaluation.base import Context, Measurement, NotApplicableError, mean_and_error
+from vaebench.evaluation.base import Context, Measurement, NotApplicableError, mean_and_error, need_data
 from vaebench.ranges import Several
 
 TILE = 1000  # rows of the N x N matrix at a time: 80 MB in float64 at N = 10,000
 
+
+LEAST = 4  # two in each half that a Gaussian is fitted to
 
 Track = Callable[[range], Iterable[int]]
 """Goes through the tiles of a long computation."""
@@ -58,6 +60,7 @@ class MutualInformation:
         if q.mean.device.type == "mps":  # no float64 there
             q = q.to("cpu")
         n = len(q)
+        need_data(n, LEAST)
         z = q.rsample(1)[0].double()
         log_own, lower, upper = sandwich(q, z, partial(context.track, name="mutual information"))
         log_pz = context.prior.log_prob(z.to(context.device) if z.device != context.device else z).to(z)

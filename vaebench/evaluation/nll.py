@@ -55,7 +55,9 @@ class ImportanceSampledNLL:
         yield Measurement("nll_mc_error", mc_error, "nats", False, n)
         if context.spec.vocabulary is None:
             bits = math.prod(context.spec.shape) * math.log(2)
-            yield Measurement("bits_per_dim", mean / bits, "bits", False, n, error / bits)
+            yield Measurement(
+                "bits_per_dim", mean / bits, "bits", False, n, None if error is None else error / bits
+            )
         else:
             yield from perplexities(-log_px, lengths(x).cpu())
         yield Measurement("ess_median", float(ess.median()), "samples", True, n)
@@ -69,7 +71,7 @@ class ImportanceSampledNLL:
         """
         rows = context.rows_per_chunk()
         block = min(len(x), max(1, rows // num))
-        scratch = Scratch(context, "nll", num, len(x), self.subset, rows)
+        scratch = Scratch(context.directory, "nll", self.version, num, len(x), self.subset, rows)
         result, done = torch.zeros(2, len(x), dtype=torch.float64), 0
         if (stored := scratch.load()) is not None:
             result, done = torch.from_numpy(stored["result"]), int(stored["done"])

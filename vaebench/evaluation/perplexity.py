@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from vaebench.evaluation.base import Measurement
+from vaebench.evaluation.base import Measurement, scaled
 
 
 def perplexities(nll: Tensor, tokens: Tensor) -> Iterator[Measurement]:
@@ -21,8 +21,8 @@ def perplexities(nll: Tensor, tokens: Tensor) -> Iterator[Measurement]:
     n, total = len(nll), float(tokens.sum())
     per_token = float(nll.sum()) / total
     spread = float((nll - per_token * tokens).square().sum())
-    error = math.sqrt(spread * n / (n - 1)) / total if n > 1 else float("nan")
+    error = math.sqrt(spread * n / (n - 1)) / total if n > 1 else None
     perplexity = math.exp(per_token)
-    yield Measurement("perplexity", perplexity, "tokens", False, n, error * perplexity)
+    yield Measurement("perplexity", perplexity, "tokens", False, n, scaled(error, perplexity))
     yield Measurement("nats_per_token", per_token, "nats", False, n, error)
     yield Measurement("tokens_per_sentence", total / n, "tokens", None, n)

@@ -87,7 +87,7 @@ class PosteriorGaps:
             mean, error = mean_and_error(values)
             yield Measurement(name, mean, "nats", higher_is_better, len(values), error)
         n = len(chosen)
-        for name, means in (("amortised", q.mean), ("local", local.mean)):
+        for name, means in (("amortised", q.mean), ("local", local.mean)) if n > 1 else ():
             active = int((means.cpu().double().var(0) > ACTIVE).sum())
             yield Measurement(f"active_units_{name}", active, "units", True, n)
         yield Measurement("local_from_prior", float(by_name["from_prior"].mean()), "fraction", None, n)
@@ -101,7 +101,7 @@ class PosteriorGaps:
         n, dim = q.mean.shape
         block = min(n, BLOCK, max(1, context.rows_per_chunk() // self.num_samples))
         options = (self.subset, self.num_steps, self.lr, self.num_samples, self.num_importance, n, block)
-        scratch = Scratch(context, "posterior_gaps", *options)
+        scratch = Scratch(context.directory, "posterior_gaps", self.version, *options)
         result, done = torch.zeros(len(ROWS) + 2 * dim, n, dtype=torch.float64), 0
         if (stored := scratch.load()) is not None:
             result, done = torch.from_numpy(stored["result"]), int(stored["done"])

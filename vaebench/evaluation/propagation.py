@@ -69,7 +69,7 @@ class Propagation:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True)
+        context.need(latent=True, test_data=2)
         decoder_layers(context.model)
         seeds = [derive_seed(context.seed, "propagation", "decoder", run) for run in range(self.num_runs)]
         models = [

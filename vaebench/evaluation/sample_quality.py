@@ -136,14 +136,14 @@ class Quality:
         n = len(x)
         energy, error = self.test.energy(x)
         yield Measurement(f"{name}_energy_distance", energy, "data units", False, n, error)
-        near, error = mean_and_error(self.train.nearest(x))
-        yield Measurement(f"{name}_neighbour_distance", near, "data units", None, n, error)
+        near, near_error = mean_and_error(self.train.nearest(x))
+        yield Measurement(f"{name}_neighbour_distance", near, "data units", None, n, near_error)
         if self.reader is not None:
             entropy, error = histogram_entropy(self.histogram(x))
             yield Measurement(f"{name}_class_entropy", entropy, "nats", None, n, error)
             p = self.reader.probabilities(x)
-            doubt, error = mean_and_error(torch.special.entr(p).sum(1))
-            yield Measurement(f"{name}_prediction_entropy", doubt, "nats", None, n, error)
+            doubt, doubt_error = mean_and_error(torch.special.entr(p).sum(1))
+            yield Measurement(f"{name}_prediction_entropy", doubt, "nats", None, n, doubt_error)
 
     def histogram(self, x: Tensor) -> Tensor:
         """How many samples look most like each class, `[C]`."""

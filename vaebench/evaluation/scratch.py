@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
 import numpy as np
 
-from vaebench.evaluation.base import Context, save_npz
+from vaebench.atomic import write_bytes
 
 SAVE_SECONDS = 20.0
+FOLDER = "scratch"
 
 
 class Scratch:
-    """One file of arrays in the run's `scratch/`, named by everything that decides what is in it."""
+    """One file of arrays in a run's `scratch/`, named by everything that decides what is in it."""
 
-    def __init__(self, context: Context, name: str, *options: object) -> None:
-        """`options` are those of the estimate, and its chunks' sizes where random numbers go by chunk."""
-        file = "_".join(map(str, (name, *options)))
-        self.path: Path = context.directory / "scratch" / f"{file}.npz"
+    def __init__(self, directory: Path, name: str, version: int, *options: object) -> None:
+        """`version` is the evaluator's, and `options` are those of the estimate, and its chunks' sizes where
+        random numbers go by chunk."""
+        file = "_".join(map(str, (name, f"v{version}", *options)))
+        self.path: Path = directory / FOLDER / f"{file}.npz"
         self._saved_at = monotonic()
 
     def load(self) -> dict[str, np.ndarray] | None:
@@ -35,9 +38,15 @@ class Scratch:
         return monotonic() - self._saved_at > SAVE_SECONDS
 
     def save(self, arrays: Mapping[str, np.ndarray]) -> None:
-        save_npz(self.path, dict(arrays))
+        save_npz(self.path, arrays)
         self._saved_at = monotonic()
 
     def remove(self) -> None:
         """To be called once the whole evaluation is done."""
         self.path.unlink(missing_ok=True)
+
+
+def save_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())

@@ -72,7 +72,7 @@ class Sentences:
             path = torch.lerp(mean[first], mean[last], weights)
             between = [f"  {sentence}" for sentence in spell(write(writer, path, greedy), words)]
             blocks[f"{number}"] = [originals[first], *between, originals[last]]
-        file(context, "interpolations", blocks)
+        file(context, "interpolations", blocks or {"none: it takes two test sentences, and there is one": []})
 
     def _searched(self, writer: Writer, z: Tensor, words: Sequence[str], context: Context) -> list[str]:
         rows = context.track(range(len(z)), "beam search")

@@ -66,13 +66,13 @@ class StepByStep:
         arrays = {}
         for name, values in found.items():
             rows = [mean_and_error(row) for row in values]
-            arrays[name], arrays[f"{name}_error"] = np.array(rows).T
+            arrays[name], arrays[f"{name}_error"] = np.array(rows, dtype=float).T
             for step, (mean, error) in enumerate(rows, start=1):
                 better = False if name == "mse" else None
                 yield Measurement(f"{name}_{step}", mean, units[name], better, values.shape[1], error)
         mean, error = mean_and_error(gradient_energy(x))
         yield Measurement("sharpness_data", mean, "squared x", None, len(x), error)
-        context.save_arrays("steps", **arrays, sharpness_data=np.array([mean, error]))
+        context.save_arrays("steps", **arrays, sharpness_data=np.array([mean, error], dtype=float))
         context.save_figure("steps", draw(arrays, mean))
         shown = slice(self.num_shown)
         samples, reconstructions = model.columns(prior_z[shown]), model.columns(z[shown])

@@ -129,13 +129,14 @@ def evaluate(experiment: Experiment, model: Model, todo: Mapping[str, Evaluator]
             experiment.stop.raise_if_requested()
             node = experiment.config["evaluation"][name]
             results.put(run_one(name, evaluator, settings(node), context))
+    if not failed(experiment, results):
+        context.close()
 
 
 def record(experiment: Experiment, results: Results) -> None:
     """Close the run. Raises RunFailedError where an evaluator of this suite failed."""
-    failed = [entry["name"] for entry in suite_entries(experiment, results) if entry["status"] == "failed"]
-    if failed:
-        reason = f"evaluators failed: {', '.join(failed)}"
+    if names := failed(experiment, results):
+        reason = f"evaluators failed: {', '.join(names)}"
         experiment.rundir.set_status("failed", reason=reason)
         raise RunFailedError(f"{reason}; tracebacks are in {experiment.rundir.path}/run.log")
     experiment.rundir.set_status("complete")
@@ -145,6 +146,11 @@ def report(experiment: Experiment, results: Results) -> Mapping[str, Any]:
     """Print the main numbers and the directory."""
     print(summary_table(suite_entries(experiment, results), results.content, experiment.rundir.path))
     return results.content
+
+
+def failed(experiment: Experiment, results: Results) -> list[str]:
+    """The evaluators of this suite that failed."""
+    return [entry["name"] for entry in suite_entries(experiment, results) if entry["status"] == "failed"]
 
 
 def suite_entries(experiment: Experiment, results: Results) -> list[Entry]:

@@ -197,7 +197,7 @@ def finish_epoch(training: Training) -> dict[str, Any]:
 
 def warn_of_collapse(valid: Numbers, progress: Progress) -> None:
     """Say so when the code has stopped to depend on the data, at the epochs 1, 2, 4, 8, ..."""
-    if "kl" not in valid:  # the model has no code
+    if "active_units" not in valid:  # no code, or one datum
         return
     collapsed = valid["kl"] < COLLAPSED_KL or valid["active_units"] == 0
     if collapsed and progress.epoch & (progress.epoch - 1) == 0:
@@ -210,7 +210,9 @@ def warn_of_collapse(valid: Numbers, progress: Progress) -> None:
 def summary(valid: Numbers, model: Model) -> str:
     said = f"ELBO {valid['elbo']:.2f}" if model.has_density else f"objective {valid['elbo']:.2f}"
     if "kl" in valid:
-        said += f", KL {valid['kl']:.2f}, active {valid['active_units']}"
+        said += f", KL {valid['kl']:.2f}"
+    if "active_units" in valid:
+        said += f", active {valid['active_units']}"
     if "perplexity_bound" in valid:
         said += f", perplexity < {valid['perplexity_bound']:.1f}"
     return said

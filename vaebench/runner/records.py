@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vaebench.atomic import read_json, write_json, write_text
+from vaebench.atomic import finite, read_json, write_json, write_text
 from vaebench.config.errors import ConfigError
 
 SCHEMA_VERSION = 1
@@ -23,11 +23,11 @@ class Metrics:
         """Keep the first `epochs` epochs: what a resumed training will do again is not recorded twice."""
         kept = [line for line in self.read() if line["epoch"] <= epochs]
         if kept or self.path.exists():
-            write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+            write_text(self.path, "".join(map(_as_line, kept)))
 
     def append(self, line: Mapping[str, Any]) -> None:
         with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(_as_line(line))
 
     def read(self) -> list[dict[str, Any]]:
         """Every whole line; a last one that a kill cut short is left out."""
@@ -85,6 +85,10 @@ class Results:
         write_json(self.path, self.content)
 
 
+def _as_line(value: Mapping[str, Any]) -> str:
+    return json.dumps(finite(value), allow_nan=False) + "\n"
+
+
 def _plain(value: Any) -> Any:
-    """As JSON gives it back: tuples are lists."""
-    return json.loads(json.dumps(value))
+    """As JSON gives it back: tuples are lists, and what is not finite is None."""
+    return json.loads(json.dumps(finite(value), allow_nan=False))

@@ -42,6 +42,8 @@ def summary_table(entries: Sequence[Mapping[str, Any]], results: Mapping[str, An
 def _rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
     if entry["status"] != "complete":
         yield entry["name"], "-", "", entry["status"].replace("_", " "), entry.get("reason", "")
+    for name in entry.get("not_finite", []):
+        yield f"{entry['name']}.{name}", "-", "", "not finite", ""
     for m in entry["measurements"]:
         if m["name"] not in DETAILS:
             error = "" if m["standard_error"] is None else f"± {_number(m['standard_error'])}"

@@ -27,7 +27,7 @@ def validate(model: Model, split: Split, seed: int, track_information: int | Non
     Without a code there is no KL and no unit; the ELBO is log p(x). With a Gaussian posterior also its place
     in the Fisher-Shannon plane (evaluation.fisher_shannon), and with `track_information` the mutual
     information of that many data and their codes, whose draws are the same. Of sentences also the perplexity
-    that the ELBO bounds from above.
+    that the ELBO bounds from above. One datum shows no variance and no information: without those two.
     """
     size = max(1, min(BATCH, NUMBERS // model.parameters_per_datum))
     device = split.x.device
@@ -53,14 +53,16 @@ def validate(model: Model, split: Split, seed: int, track_information: int | Non
     reconstruction, kl, fisher, log_power = (sums / len(split)).tolist()
     found = {"elbo": reconstruction - kl, "reconstruction": reconstruction}
     if model.has_latent:
-        variance = torch.cat(means).to(dtype).var(0)
-        found |= {"kl": kl, "active_units": int((variance > ACTIVE).sum())}
+        found["kl"] = kl
+        if len(split) > 1:
+            variance = torch.cat(means).to(dtype).var(0)
+            found["active_units"] = int((variance > ACTIVE).sum())
     if split.lengths is not None:
         per_token = -found["elbo"] / split.lengths.double().mean().item()
         found["perplexity_bound"] = math.exp(min(per_token, 700.0))
     if model.has_gaussian_posterior:
         found |= {"posterior_fisher": fisher, "entropy_power": math.exp(log_power)}
-    if posteriors:
+    if posteriors and len(split) > 1:
         q = posteriors[0].cat(posteriors)[:track_information]
         found |= information(q, torch.cat(draws)[:track_information])
     return found
