@@ -24,6 +24,7 @@ from vaebench.runner.signals import Interrupted
 TOY = LinearGaussian.make(gains=(1.5, 0.8))
 OPTIONS: dict[str, Any] = {
     "num_steps": 2, "lr": 1.0, "momentum": 0.5, "divisor": 50, "clip_norm": 5.0, "clip_over": "datum",
+    "clip_back": False,
     "gradient": "unrolled", "epsilon": 1e-5,
 }  # fmt: skip
 X = TOY.sample(250)

@@ -89,6 +89,23 @@ def test_both_have_the_slope_of_the_end(clip: Callable[[Tensor], Tensor]) -> Non
     torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-4)
 
 
+def test_the_way_back_is_clipped_before_every_step_in_both() -> None:
+    """By hand, from the matrix of a quadratic whose exact gradient explodes: H = 9 I, K = 3, no momentum."""
+    start = random(*SHAPE).requires_grad_()
+    plan = descent(num_steps=3, lr=1.0, momentum=0.0, clip_back=unit_clip)
+    energy: Energy = lambda x, _: 4.5 * x.square().sum()  # noqa: E731
+    expected = torch.ones(SHAPE, dtype=torch.float64)
+    for _ in range(3):
+        expected = unit_clip((1 - 9) * expected)
+    for run in (plan.unrolled, lambda e, s: plan.by_differences(e, s, [], 1e-5)):
+        (slope,) = torch.autograd.grad(run(energy, start).sum(), start)
+        torch.testing.assert_close(slope, expected, rtol=1e-5, atol=1e-6)
+    (exact,) = torch.autograd.grad(
+        descent(num_steps=3, lr=1.0, momentum=0.0).unrolled(energy, start).sum(), start
+    )
+    torch.testing.assert_close(exact, torch.full(SHAPE, -512.0, dtype=torch.float64))
+
+
 def test_a_weight_that_the_energy_does_not_read_gets_zero() -> None:
     weight, unread = random(4, NUM).requires_grad_(), random(2).requires_grad_()
     end = descent().by_differences(waves(weight), random(*SHAPE), [weight, unread], 1e-5)

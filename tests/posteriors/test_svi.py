@@ -35,6 +35,7 @@ OPTIONS: dict[str, Any] = {
     "divisor": 50,
     "clip_norm": 5.0,
     "clip_over": "datum",
+    "clip_back": False,
     "gradient": "unrolled",
     "epsilon": 1e-5,
 }

@@ -25,6 +25,9 @@ class Descent:
     lr: float
     momentum: float
     clip: Callable[[Tensor], Tensor]
+    clip_back: Callable[[Tensor], Tensor] | None = None
+    """Of the gradient in x_k that comes back from later steps, for every k; None gives the exact gradient,
+    which grows like a product of K Jacobians where a step is long for the energy's curvature."""
 
     def end(self, energy: Energy, start: Tensor) -> Tensor:
         """x_K, without gradient."""
@@ -37,11 +40,13 @@ class Descent:
 
     def unrolled(self, energy: Energy, start: Tensor) -> Tensor:
         """x_K with its whole graph: exact, at the memory of all steps and a second backward pass."""
-        point, velocity = start, torch.zeros_like(start)
+        point, velocity = start.clone(), torch.zeros_like(start)  # hooks are the clone's
         for step in range(self.num_steps):
             if not point.requires_grad:
                 point = point.requires_grad_()
             (slope,) = torch.autograd.grad(energy(point, step), point, create_graph=True)
+            if self.clip_back is not None:  # from here on: the slope itself has its own clip
+                point.register_hook(self.clip_back)
             point, velocity = self._move(point, velocity, slope)
         return point
 
@@ -52,7 +57,8 @@ class Descent:
 
         The reverse of the recursion needs products of second derivatives with a vector u, and takes them from
         the slopes at x_k and at x_k + epsilon u (Kim et al. 2018, algorithm 1 and its code). The clip is
-        differentiated exactly; the code also clips every gradient on the way back, which is not done here.
+        differentiated exactly. With `clip_back` it is the code's but for the weights' part of each step,
+        which the code clips as well.
         """
         return _ByDifferences.apply(self, energy, epsilon, start, *weights)  # type: ignore[no-any-return]
 
@@ -106,6 +112,8 @@ class _ByDifferences(torch.autograd.Function):
             there = points[step] + ctx.epsilon * direction
             slope, *of_weights = slopes(ctx.energy, there, step, weights)
             of_point = of_point - (slope - found[step]) / ctx.epsilon
+            if descent.clip_back is not None:
+                of_point = descent.clip_back(of_point)
             totals = [total - part for total, part in zip(totals, of_weights, strict=True)]
             carried = descent.momentum * of_velocity
         return None, None, None, of_point, *(total / ctx.epsilon for total in totals)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -39,6 +40,9 @@ class SVIPosterior(DiagonalPosterior):
     function of x alone, whatever else is in the batch, and no unit looks active that only moved with noise.
     What another noise would have given is in no standard error; other seeds have other noise.
 
+    With `clip_back` the gradient that comes back through the steps is clipped to `clip_norm` before each of
+    them, mean and log variance and all data together, as in the authors' code; without, it is exact, and
+    grows without bound where the steps are long for the ELBO's curvature, which they become in training.
     `logvar_range` holds before and after. `epsilon` is the reach of `finite_difference`.
     """
 
@@ -58,11 +62,13 @@ class SVIPosterior(DiagonalPosterior):
         divisor: Count,
         clip_norm: Positive | None,
         clip_over: Together,
+        clip_back: bool,
         gradient: Gradient,
         epsilon: Positive,
     ) -> None:
         super().__init__(in_features, latent_dim, logvar_range=logvar_range)
-        self.descent = Descent(num_steps, lr, momentum, self.clip)
+        back = partial(shortened, longest=clip_norm) if clip_back and clip_norm is not None else None
+        self.descent = Descent(num_steps, lr, momentum, self.clip, back)
         self.divisor = divisor
         self.clip_norm = clip_norm
         self.clip_over = clip_over
@@ -104,9 +110,14 @@ class SVIPosterior(DiagonalPosterior):
         if self.clip_norm is None:
             return slope
         whole = self.clip_over == "batch" and self.training
-        norm = torch.linalg.vector_norm(slope, dim=(1, 2) if whole else 2, keepdim=True)
         longest = self.clip_norm if whole else self.clip_norm / self.divisor**0.5
-        return slope * (longest / (norm + 1e-6)).clamp(max=1)
+        return shortened(slope, longest, dim=(1, 2) if whole else 2)
+
+
+def shortened(slope: Tensor, longest: float, dim: int | tuple[int, ...] | None = None) -> Tensor:
+    """`slope`, scaled down where its norm over `dim` is more than `longest`."""
+    norm = torch.linalg.vector_norm(slope, dim=dim, keepdim=True)
+    return slope * (longest / (norm + 1e-6)).clamp(max=1)
 
 
 def twice_differentiable(bound: Bound) -> AbstractContextManager[Any]:
