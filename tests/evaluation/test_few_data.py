@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -84,7 +85,6 @@ def test_every_evaluator_gives_numbers_or_says_why_not(name: str, num: int, tmp_
         assert "too few" in entry["reason"]
         return
     assert entry["status"] == "complete", entry.get("reason", entry.get("traceback"))
-    assert "not_finite" not in entry
     for number in entry["measurements"]:
         error = number["standard_error"]
         assert math.isfinite(number["value"])
@@ -160,23 +160,21 @@ class Infinite:
         yield Measurement("worse", float("nan"), "nats", True, 3)
 
 
-def test_what_is_not_finite_is_named_and_no_number_and_files_stay_json(
+def test_what_is_not_finite_is_told_and_filed_as_null(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     entry = run_one("infinite", Infinite(), {}, context_of(3, tmp_path))
-    assert [number["name"] for number in entry["measurements"]] == ["good"]
-    assert entry["not_finite"] == ["bad", "worse"]
     assert "bad, worse came out infinite or NaN" in caplog.text
     run = {"dataset": "toy", "model": "vae", "seed": 0, "tier": "full"}
     results = Results(tmp_path / "results.json", run)
     results.put(entry)
     results.put_training({"best": -math.inf, "epochs": 1, "seconds": 1, "best_epoch": 1, "stopped": "x"})
     stored = strict((tmp_path / "results.json").read_text())
-    assert stored["evaluations"][0]["measurements"][0]["standard_error"] is None
+    filed = {m["name"]: (m["value"], m["standard_error"]) for m in stored["evaluations"][0]["measurements"]}
+    assert filed == {"good": (1.0, None), "bad": (None, 0.1), "worse": (None, None)}
     assert stored["training"]["best"] is None
-    table = summary_table([entry], stored, tmp_path)
-    assert "infinite.bad" in table
-    assert "not finite" in table
+    table = summary_table(stored["evaluations"], stored, tmp_path)
+    assert re.search(r"infinite\.bad +not finite +± 0\.1000 +nats", table)
 
 
 def test_lines_of_epochs_stay_json(tmp_path: Path) -> None:

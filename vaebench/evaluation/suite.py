@@ -26,18 +26,16 @@ def is_done(entry: Mapping[str, Any] | None, version: int) -> bool:
 def run_one(name: str, evaluator: Evaluator, settings: Mapping[str, Any], context: Context) -> Entry:
     """An entry for results.json: complete, not applicable with the reason, or failed with the traceback.
 
-    A measurement that came out infinite or NaN is none: only its name is filed, under `not_finite`.
+    What came out infinite or NaN is told; JSON has no such numbers, so that its value is filed as null.
     """
     entry: Entry = {"name": name, "version": evaluator.version, "settings": dict(settings)}
     started = time.perf_counter()
     try:
         with seeded(derive_seed(context.seed, "evaluation", name)):
             measurements = list(evaluator.run(context))
-        finite = [m for m in measurements if math.isfinite(m.value)]
-        entry |= {"status": "complete", "measurements": [asdict(m) for m in finite]}
-        if missing := [m.name for m in measurements if not math.isfinite(m.value)]:
-            entry["not_finite"] = missing
-            log.warning("evaluation.%s: %s came out infinite or NaN", name, ", ".join(missing))
+        entry |= {"status": "complete", "measurements": [asdict(m) for m in measurements]}
+        if bad := [m.name for m in measurements if not math.isfinite(m.value)]:
+            log.warning("evaluation.%s: %s came out infinite or NaN", name, ", ".join(bad))
     except NotApplicableError as reason:
         entry |= {"status": "not_applicable", "reason": str(reason), "measurements": []}
     except Exception:

@@ -42,15 +42,15 @@ def summary_table(entries: Sequence[Mapping[str, Any]], results: Mapping[str, An
 def _rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
     if entry["status"] != "complete":
         yield entry["name"], "-", "", entry["status"].replace("_", " "), entry.get("reason", "")
-    for name in entry.get("not_finite", []):
-        yield f"{entry['name']}.{name}", "-", "", "not finite", ""
     for m in entry["measurements"]:
         if m["name"] not in DETAILS:
             error = "" if m["standard_error"] is None else f"± {_number(m['standard_error'])}"
             yield f"{entry['name']}.{m['name']}", _number(m["value"]), error, m["unit"], f"n={m['n']}"
 
 
-def _number(value: float) -> str:
+def _number(value: float | None) -> str:
+    if value is None:
+        return "not finite"
     if isinstance(value, int):
         return f"{value:d}"
     if 0 < abs(value) < 1e-3:
