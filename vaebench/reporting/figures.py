@@ -91,13 +91,21 @@ def montage(report: TargetReport, figure: Figure) -> Canvas | None:
     rows = [row for row in figure.rows if any(_picture(report, row, name) for name in figure.pictures)]
     if not rows:
         return None
-    canvas = Canvas(figsize=(3 * len(rows), 2.8 * len(figure.pictures)), layout="constrained")
-    axes = canvas.subplots(len(figure.pictures), len(rows), squeeze=False)
-    for line, name in zip(axes, figure.pictures, strict=True):
-        for axis, row in zip(line, rows, strict=True):
-            axis.set_axis_off()
-            if (path := _picture(report, row, name)) is not None:
-                axis.imshow(imread(path))
+    shown = [
+        [None if (path := _picture(report, row, name)) is None else imread(path) for row in rows]
+        for name in figure.pictures
+    ]
+    width, tallest = 4.2, 5.5  # inches
+    heights = [
+        min(tallest, width * max((p.shape[0] / p.shape[1] for p in line if p is not None), default=0.1))
+        for line in shown
+    ]
+    canvas = Canvas(figsize=(width * len(rows), sum(heights) + 0.5), layout="constrained")
+    axes = canvas.subplots(len(heights), len(rows), squeeze=False, height_ratios=heights)
+    for axis, picture in zip(axes.flat, (picture for line in shown for picture in line), strict=True):
+        axis.set_axis_off()
+        if picture is not None:
+            axis.imshow(picture)
     for axis, row in zip(axes[0], rows, strict=True):
         axis.set_title(report.paper.rows[row].label, fontsize=9)
     return canvas
