@@ -5,8 +5,8 @@ TABLES += fae fae-table1 fae-fig1 fae-fig2 fae-fig3
 fae: ## Zheng, Yao, Zhang, Tsang & Wang, AAAI 2019, arXiv 1807.03723
 fae-table1: ## Table 1: test NLL on MNIST (full 2 days (a GPU 2 h), reduced 2.5 h, smoke 30 s)
 fae-fig1: ## Figure 1: models in the Fisher-Shannon plane, and a FAE's way there (full as table1, reduced as table1, smoke 30 s)
-fae-fig2: ## Figure 2: codes and their distances, F from 20 down to 0 (full 4 h, reduced 40 min, smoke 15 s)
-fae-fig3: ## Figure 3: reconstructions with a large and a small F, MNIST and SVHN (full 6 h, reduced 30 min, smoke 25 s)
+fae-fig2: ## Figure 2: codes and their distances, F from 20 down to 0 (full 4 h, reduced 40 min, smoke 2 min)
+fae-fig3: ## Figure 3: reconstructions with a large and a small F, MNIST and SVHN (full 6 h, reduced 30 min, smoke 4 min)
 TABLES += propagation propagation-fig1
 propagation: ## Rudolph, Fadel, Mair & Brefeld, extended abstract
 propagation-fig1: ## Figure 1: KL and mutual information behind each layer of the decoder (full 20 min a seed, reduced 4 min a seed, smoke 5 s)
@@ -24,7 +24,7 @@ skipvae: ## Dieng, Kim, Rush & Blei, AISTATS 2019, arXiv 1807.04863
 skipvae-table1: ## Table 1: MNIST, nine layers of gated PixelCNN, by the size of the code (full 1 week (a GPU 1.5 h), reduced 2.5 h, smoke 50 s)
 skipvae-table2: ## Table 2: 20 units, by the depth of the gated PixelCNN (full 10 days (a GPU 2 h), reduced 3 h, smoke 60 s)
 skipvae-table3: ## Table 3: MNIST, multilayer perceptrons, 50 units, by the depth of the decoder (full 1 h a seed, reduced 15 min a seed, smoke 15 s)
-skipvae-table4: ## Table 4: Yahoo Answers (full 3 weeks (a GPU 2 days), reduced 5 h, smoke 60 s)
+skipvae-table4: ## Table 4: Yahoo Answers (full 3 weeks (a GPU 2 days), reduced 7 h, smoke 60 s)
 skipvae-probe: ## Section 4.1: accuracy of a classifier of 50-dimensional posterior means (full 2 days (a GPU 20 min), reduced 45 min, smoke 15 s)
 skipvae-fig1: ## Figure 1, right: mutual information and KL by depth, MNIST (full as table2, reduced as table2, smoke 40 s)
 skipvae-fig2: ## Figure 2: t-SNE of the codes of VAE and SKIP-VAE, 50 units (full as probe, reduced as probe, smoke 10 s)

@@ -67,11 +67,6 @@ class Model(nn.Module):
         """The posterior descends the bound for itself, within `encode`."""
         return False
 
-    @property
-    def is_compilable(self) -> bool:
-        """torch.compile can trace the training step: nothing in it differentiates for itself."""
-        return not self.refines
-
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) of a batch."""
         raise NotImplementedError

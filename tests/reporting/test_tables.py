@@ -6,7 +6,7 @@ from tests.reporting.madeup import paper, put_run
 from vaebench.reporting.collect import find_runs
 from vaebench.reporting.compare import TargetReport, make_report
 from vaebench.reporting.papers import load_papers
-from vaebench.reporting.tables import frame, latex, markdown
+from vaebench.reporting.tables import frame, latex, markdown, summary
 
 SKIPVAE = load_papers()["skipvae"]
 
@@ -51,3 +51,11 @@ def test_the_csv_has_how_many_data_and_draws(tmp_path: Path) -> None:
     ran, other = frame(report_of(tmp_path)).to_csv(index=False).splitlines()[1:]
     assert ",0,200,500," in ran
     assert other.endswith(",,,,,")
+
+
+def test_the_summary_counts_the_seeds_that_have_the_measure(tmp_path: Path) -> None:
+    row = paper().rows["vae"]
+    put_run(tmp_path, row, seed=0, nll_nats=87.5)
+    put_run(tmp_path, row, seed=1, elbo=-91.0)
+    *_, line = summary([report_of(tmp_path)]).splitlines()
+    assert line.startswith("| mine-table1 | 1 of 2 | full | 1 |")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaebench.distributions import Posterior
-from vaebench.evaluation.base import Context, Measurement, Subset, mean_and_error
+from vaebench.evaluation.base import Context, Measurement, Subset, mean_and_error, scaled
 from vaebench.evaluation.perplexity import perplexities
 from vaebench.evaluation.scratch import Scratch
 from vaebench.ranges import Count
@@ -55,9 +55,7 @@ class ImportanceSampledNLL:
         yield Measurement("nll_mc_error", mc_error, "nats", False, n)
         if context.spec.vocabulary is None:
             bits = math.prod(context.spec.shape) * math.log(2)
-            yield Measurement(
-                "bits_per_dim", mean / bits, "bits", False, n, None if error is None else error / bits
-            )
+            yield Measurement("bits_per_dim", mean / bits, "bits", False, n, scaled(error, 1 / bits))
         else:
             yield from perplexities(-log_px, lengths(x).cpu())
         yield Measurement("ess_median", float(ess.median()), "samples", True, n)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
+from vaebench.atomic import finite
 from vaebench.reporting.cells import Cell
 from vaebench.reporting.claims import ClaimVerdict
 from vaebench.reporting.collect import Run
@@ -162,7 +161,7 @@ def data_of(report: Report) -> Markup:
         }
         for run in report.runs
     ]
-    return Markup(json.dumps(_finite(runs), allow_nan=False, default=str).replace("<", "\\u003c"))
+    return Markup(json.dumps(finite(runs), allow_nan=False, default=str).replace("<", "\\u003c"))
 
 
 def curves_of(run: Run) -> dict[str, list[list[float]]]:
@@ -199,12 +198,3 @@ def pictures_of(run: Run, left: int) -> tuple[dict[str, str], int]:
         left -= buffer.tell()
         found[path.stem] = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return found, left
-
-
-def _finite(value: Any) -> Any:
-    """Without NaN and infinities, which JSON does not have."""
-    if isinstance(value, dict):
-        return {str(key): _finite(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

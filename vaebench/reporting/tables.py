@@ -149,14 +149,15 @@ def summary(targets: Sequence[TargetReport]) -> str:
     )
     for target in targets:
         cells, claims = target.counts()
-        runs = [found for found in target.runs.values() if found.runs]
-        tiers = " ".join(sorted({found.tier for found in runs}))
-        seeds = sorted({len(found.runs) for found in runs})
+        measured = [cell for cell in target.cells.values() if cell.seeds]
+        tiers = " ".join(sorted({str(cell.tier) for cell in measured}))
+        seeds = sorted({len(cell.seeds) for cell in measured})
         fewest_and_most = dict.fromkeys([*seeds[:1], *seeds[-1:]])
+        runs = [run for found in target.runs.values() for run in found.runs.values()]
         row = [str(target.name), f"{len(target.runs) - len(target.lacking)} of {len(target.runs)}", tiers,
                " to ".join(map(str, fewest_and_most)), *(str(claims[v]) for v in CLAIM_VERDICTS),
                _counted(cells, CELL_VERDICTS) if cells else "",
-               *origin(run for found in runs for run in found.runs.values()).values()]  # fmt: skip
+               *origin(runs).values()]  # fmt: skip
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 

@@ -101,7 +101,8 @@ def make_training(experiment: Experiment, model: Model) -> Training:
         # Every length of a batch of sentences would be compiled anew, and cuDNN's LSTM not at all.
         runtime["compile"] == "auto" and experiment.device.type == "cuda" and model.spec.vocabulary is None
     )
-    compiled = wanted and model.is_compilable
+    # Nor does torch.compile trace a step that differentiates for itself.
+    compiled = wanted and not model.refines
     step = make_step(model, objective, optimizer, own_optimizer, schedule, config["clip_grad_norm"], compiled)
     metrics = Metrics(experiment.rundir.metrics)
     tracker: Tracker = build(experiment.config["tracker"], directory=experiment.rundir.path)
