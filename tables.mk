@@ -17,7 +17,7 @@ scvae-table2: ## Table 2: SCVAE with PixelVAE and VampPrior (full a week (a GPU 
 scvae-fig1: ## Figure 1: codes and reconstructions of shallow and deep VAEs (full as table1, reduced as table1, smoke 15 s)
 scvae-fig2: ## Figure 2: mean Fisher information by depth (full 2 days, reduced 2.5 h, smoke 50 s)
 scvae-fig3: ## Figure 3: mean Fisher information of encoder and decoder (full as table1, reduced as table1, smoke 20 s)
-scvae-fig4: ## Figure 4: codes and reconstructions of the deep models (full as table1, reduced as table1, smoke 20 s)
+scvae-fig4: ## Figure 4: layers of the encoder, codes and reconstructions of the deep models (full as table1, reduced as table1, smoke 20 s)
 scvae-fig5: ## Figure 5: mean Fisher information with PixelVAE and VampPrior (full as table2, reduced as table2, smoke 30 s)
 TABLES += skipvae skipvae-table1 skipvae-table2 skipvae-table3 skipvae-table4 skipvae-probe skipvae-fig1 skipvae-fig2
 skipvae: ## Dieng, Kim, Rush & Blei, AISTATS 2019, arXiv 1807.04863

@@ -52,6 +52,29 @@ def need_images(context: Context) -> None:
         raise NotApplicableError("the data are not images")
 
 
+def tsne(codes: Tensor, perplexity: float) -> np.ndarray:
+    """Points `[N, 2]` for codes `[N, D]` (PCA start, fixed seed). Raises NotApplicableError below two units
+    or where there are no more codes than the perplexity."""
+    from sklearn.manifold import TSNE
+
+    if codes.shape[1] < 2 or len(codes) <= perplexity:
+        raise NotApplicableError(f"{len(codes)} codes of {codes.shape[1]} units are too few")
+    embedding = TSNE(perplexity=perplexity, init="pca", random_state=0)
+    return np.asarray(embedding.fit_transform(codes.cpu().double().numpy()))
+
+
+def scatter(axis: Any, points: np.ndarray, labels: Tensor | None, legend: bool = True) -> None:
+    """Points of the first test data, coloured by label where there are labels."""
+    axis.set_axis_off()
+    if labels is None:
+        axis.scatter(*points.T, color=INK, s=4, linewidths=0)
+        return
+    colours = labels[: len(points)].cpu().numpy()
+    dots = axis.scatter(*points.T, c=colours, cmap="tab10", s=4, linewidths=0)
+    if legend:
+        axis.legend(*dots.legend_elements(), frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
 class TrainingCurves:
     """ELBO, KL and active units by epoch."""
 
@@ -168,22 +191,10 @@ class LatentTSNE:
         self.perplexity = perplexity
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        from sklearn.manifold import TSNE
-
         context.need(latent=True)
-        mean = context.encoded("test").mean[: self.num_data].cpu().double().numpy()
-        if mean.shape[1] < 2 or len(mean) <= self.perplexity:
-            raise NotApplicableError(f"{len(mean)} codes of {mean.shape[1]} units are too few")
-        points = TSNE(perplexity=self.perplexity, init="pca", random_state=0).fit_transform(mean)
-        labels = context.splits.test.y
+        points = tsne(context.encoded("test").mean[: self.num_data], self.perplexity)
         figure, axis = new_figure(5.5, 5)
-        axis.set_axis_off()
-        if labels is None:
-            axis.scatter(*points.T, color=INK, s=4, linewidths=0)
-        else:
-            colours = labels[: len(points)].cpu().numpy()
-            dots = axis.scatter(*points.T, c=colours, cmap="tab10", s=4, linewidths=0)
-            axis.legend(*dots.legend_elements(), frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        scatter(axis, points, context.splits.test.y)
         context.save_figure("tsne", figure)
         context.save_arrays("tsne", points=points)
         yield from ()

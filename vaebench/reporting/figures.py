@@ -87,28 +87,36 @@ def lines(report: TargetReport, figure: Figure) -> Canvas | None:
 
 
 def montage(report: TargetReport, figure: Figure) -> Canvas | None:
-    """The rows' recorded pictures, a column a row of the table, of the first seed."""
+    """The recorded pictures of each row of the table, of the first seed: beside each other, or stacked."""
     rows = [row for row in figure.rows if any(_picture(report, row, name) for name in figure.pictures)]
     if not rows:
         return None
     shown = [
-        [None if (path := _picture(report, row, name)) is None else imread(path) for row in rows]
-        for name in figure.pictures
+        [None if (path := _picture(report, row, name)) is None else imread(path) for name in figure.pictures]
+        for row in rows
     ]
-    width, tallest = 4.2, 5.5  # inches
-    heights = [
-        min(tallest, width * max((p.shape[0] / p.shape[1] for p in line if p is not None), default=0.1))
-        for line in shown
-    ]
-    canvas = Canvas(figsize=(width * len(rows), sum(heights) + 0.5), layout="constrained")
-    axes = canvas.subplots(len(heights), len(rows), squeeze=False, height_ratios=heights)
-    for axis, picture in zip(axes.flat, (picture for line in shown for picture in line), strict=True):
-        axis.set_axis_off()
-        if picture is not None:
-            axis.imshow(picture)
-    for axis, row in zip(axes[0], rows, strict=True):
-        axis.set_title(report.paper.rows[row].label, fontsize=9)
+    longest = [max(_height_to_width(p) for p in same) for same in zip(*shown, strict=True)]
+    if figure.stacked:
+        height, widths = 1.5, [1.5 / ratio for ratio in longest]  # inches
+        canvas = Canvas(figsize=(sum(widths), (height + 0.3) * len(rows)), layout="constrained")
+        axes = canvas.subplots(len(rows), len(widths), squeeze=False, width_ratios=widths)
+    else:
+        width, tallest = 4.2, 5.5
+        heights = [min(tallest, width * ratio) for ratio in longest]
+        canvas = Canvas(figsize=(width * len(rows), sum(heights) + 0.5), layout="constrained")
+        axes = canvas.subplots(len(heights), len(rows), squeeze=False, height_ratios=heights).T
+    for line, pictures, row in zip(axes, shown, rows, strict=True):
+        for axis, picture in zip(line, pictures, strict=True):
+            axis.set_axis_off()
+            if picture is not None:
+                axis.imshow(picture)
+        label = report.paper.rows[row].label
+        line[0].set_title(label, fontsize=9, loc="left" if figure.stacked else "center")
     return canvas
+
+
+def _height_to_width(picture: np.ndarray | None) -> float:
+    return 0.1 if picture is None else picture.shape[0] / picture.shape[1]
 
 
 def plane(report: TargetReport, figure: Figure) -> Canvas | None:

@@ -131,6 +131,8 @@ class Figure(Closed):
     measures: tuple[str, ...] = ()
     pictures: tuple[str, ...] = ()
     """Of a montage: names of the runs' figures."""
+    stacked: bool = False
+    """Of a montage: a line for each row of the table, and not a column."""
     series: dict[str, dict[float, str]] = {}
     """Of lines: label -> x -> row."""
     x: str = ""
