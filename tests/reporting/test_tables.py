@@ -6,7 +6,7 @@ from tests.reporting.madeup import paper, put_run
 from vaebench.reporting.collect import find_runs
 from vaebench.reporting.compare import TargetReport, make_report
 from vaebench.reporting.papers import load_papers
-from vaebench.reporting.tables import frame, latex, markdown, summary
+from vaebench.reporting.tables import frame, latex, markdown, summary, words
 
 SKIPVAE = load_papers()["skipvae"]
 
@@ -59,3 +59,11 @@ def test_the_summary_counts_the_seeds_that_have_the_measure(tmp_path: Path) -> N
     put_run(tmp_path, row, seed=1, elbo=-91.0)
     *_, line = summary([report_of(tmp_path)]).splitlines()
     assert line.startswith("| mine-table1 | 1 of 2 | full | 1 |")
+
+
+def test_a_number_that_a_figure_repeats_counts_once_in_a_papers_words(tmp_path: Path) -> None:
+    put_run(tmp_path, paper().rows["vae"], nll_nats=87.5)
+    one = paper(vae=87.89, scvae=80.19)
+    both = one.model_copy(update={"targets": one.targets | {"fig1": one.targets["table1"]}})
+    opening, *_ = words(make_report({"mine": both}, list(find_runs(tmp_path))), "mine")
+    assert opening.endswith("of 2 published numbers 1 agrees, 1 not run.")

@@ -16,7 +16,7 @@ from vaebench.seeding import derive_seed, seeded
 
 VERSION = 1
 """Rises when refined codes would change."""
-REFINED_AT_ONCE = 100  # data, between two looks at whether to stop
+BETWEEN_LOOKS = 100  # data refined between two looks at whether to stop
 
 
 @torch.no_grad()
@@ -35,7 +35,7 @@ def refined(
         scratch.save({"mean": q.mean.cpu().numpy(), "logvar": q.logvar.cpu().numpy()})
 
     stored = scratch.load()
-    for x in (part for chunk in chunks for part in chunk.split(REFINED_AT_ONCE)):
+    for x in (part for chunk in chunks for part in chunk.split(BETWEEN_LOOKS)):
         if stored is not None and not parts:
             parts = [Gaussian(*(torch.from_numpy(stored[name]).to(x.device) for name in ("mean", "logvar")))]
             done = len(parts[0])

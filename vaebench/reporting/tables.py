@@ -130,7 +130,14 @@ def words(report: Report, paper: str) -> list[str]:
     targets = [target for target in report.targets.values() if target.name.paper == paper]
     claims = [claim for target in targets for claim in target.claims]
     count = Counter(claim.verdict for claim in claims)
-    cells = sum((target.counts()[0] for target in targets), Counter())
+    # A figure may repeat a table's numbers: each counts once.
+    published = {
+        (cell.row, cell.measure, cell.published): cell.verdict
+        for target in targets
+        for cell in target.cells.values()
+        if cell.published is not None
+    }
+    cells = Counter(published.values())
     opening = f"Of {len(claims)} claims {_counted(count, CLAIM_VERDICTS)}"
     if total := sum(cells.values()):
         opening += f"; of {total} published numbers {_counted(cells, CELL_VERDICTS)}"
