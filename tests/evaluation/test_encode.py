@@ -123,7 +123,7 @@ def test_a_run_that_ctrl_c_ends_while_it_encodes_ends_with_the_numbers_of_a_whol
     real, sizes = LatentModel.encode, list[int]()
 
     def encode_with_a_signal(model: LatentModel, x: torch.Tensor) -> Any:
-        if not model.training and not torch.is_grad_enabled() and len(x) <= encode.REFINED_AT_ONCE:
+        if not model.training and not torch.is_grad_enabled() and len(x) <= encode.BETWEEN_LOOKS:
             sizes.append(len(x))
             if len(sizes) == 2:
                 signal.raise_signal(signal.SIGINT)
