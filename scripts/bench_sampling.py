@@ -31,7 +31,7 @@ REPEATS = 5
 def decoders() -> dict[str, Any]:
     gated: dict[str, Any] = {
         "depth": 9, "channels": 32, "kernel_size": 3, "first_kernel_size": 3, "code_maps": 1,
-        "v_shift": "accumulate",
+        "v_shift": "accumulate", "init": "default", "starts_from_data": False,
     }  # fmt: skip
     mlp: dict[str, Any] = {
         "depth": 2, "width": 300, "activation": "relu", "skip": "none", "bridge": "identity",

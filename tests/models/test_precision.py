@@ -28,7 +28,7 @@ def pixelcnn_model() -> LatentModel:
         prior=StandardPrior,
         decoder=partial(
             GatedPixelCNNDecoder, depth=2, channels=4, kernel_size=3, first_kernel_size=3, z_enters="every",
-            code_maps=1, v_shift="correct",
+            code_maps=1, v_shift="correct", init="default", starts_from_data=False,
         ),
         likelihood=Bernoulli,
     )  # fmt: skip

@@ -38,7 +38,7 @@ def noisy(decoder: Any) -> Any:
 def gated(shape: tuple[int, int, int] = (1, 6, 7), **options: Any) -> GatedPixelCNNDecoder:
     known: dict[str, Any] = {
         "depth": 3, "channels": 4, "kernel_size": 3, "first_kernel_size": 3, "z_enters": "first",
-        "code_maps": 1, "v_shift": "accumulate",
+        "code_maps": 1, "v_shift": "accumulate", "init": "default", "starts_from_data": False,
     }  # fmt: skip
     return noisy(GatedPixelCNNDecoder(LATENT_DIM, shape, shape, **(known | options)))
 
@@ -159,7 +159,7 @@ def test_parameters_of_the_nine_layer_decoder_of_skip_vae() -> None:
     def count(z_enters: str) -> int:
         decoder = GatedPixelCNNDecoder(
             20, (1, 28, 28), (1, 28, 28), kernel_size=3, first_kernel_size=3, v_shift="accumulate",
-            z_enters=z_enters, **paper,  # type: ignore[arg-type]
+            z_enters=z_enters, init="default", starts_from_data=False, **paper,  # type: ignore[arg-type]
         )  # fmt: skip
         return sum(parameter.numel() for parameter in decoder.parameters())
 
@@ -260,5 +260,24 @@ def test_only_log_odds_start_from_data() -> None:
     with pytest.raises(UserError, match="set it to false"):
         GatedPixelCNNDecoder(
             2, (4, 6, 7), (1, 6, 7), depth=1, channels=4, kernel_size=3, first_kernel_size=3,
-            z_enters="gates", code_maps=1, v_shift="correct", starts_from_data=True,
+            z_enters="gates", code_maps=1, v_shift="correct", init="default", starts_from_data=True,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("z_enters", ["first", "every", "gates"])
+def test_he_initialisation_is_of_what_is_linear_in_the_code(z_enters: str) -> None:
+    def start(init: str) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        decoder = GatedPixelCNNDecoder(
+            20, (1, 6, 7), (1, 6, 7), depth=2, channels=16, kernel_size=3, first_kernel_size=3,
+            z_enters=z_enters, code_maps=1, v_shift="correct", init=init, starts_from_data=False,  # type: ignore[arg-type]
+        )  # fmt: skip
+        return {name: weight.detach() for name, weight in decoder.named_parameters() if "code" in name}
+
+    he, default = start("he"), start("default")
+    for name, weight in he.items():
+        if name.endswith("bias"):
+            assert not weight.any()
+        else:
+            torch.testing.assert_close(weight.std().item(), (2 / 20) ** 0.5, rtol=0.1, atol=0)
+            assert weight.std() > 2 * default[name].std()

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from vaebench.errors import UserError
 from vaebench.networks.gated_sampling import GatedSampler
-from vaebench.networks.layers import image_shape
+from vaebench.networks.layers import image_shape, start_as_he
 from vaebench.networks.raster import Pick, draw_in_raster_order
+from vaebench.networks.stack import Init
 from vaebench.ranges import Count
 
 Entry = Literal["first", "every", "gates"]
@@ -74,10 +75,11 @@ class GatedPixelCNNDecoder(nn.Module):
     """`depth` gated layers of `channels` maps and a 1 x 1 output: p(x|z) = prod_i p(x_i | x_<i, z).
 
     z enters `first`, at `every` layer (Dieng et al. 2019: h_{l+1} = g_l(f_l(h_l), z)) or in the `gates`; as
-    a map it is linear in z, with `code_maps` channels, each layer having its own. `first_kernel_size` is that
-    of the first layer alone, whose mask is A. `starts_from_data` sets the output's bias to the log odds of
-    each channel's mean before training, for data that are bits: otherwise the first steps teach all pixels to
-    be dark by way of the code, and where no KL holds it back it grows until every gate is saturated.
+    a map it is linear in z, with `code_maps` channels, each layer having its own. `init` is of what is linear
+    in z. `first_kernel_size` is that of the first layer alone, whose mask is A. `starts_from_data` sets the
+    output's bias to the log odds of each channel's mean before training, for data that are bits: otherwise
+    the first steps teach all pixels to be dark by way of the code, and where no KL holds it back it grows
+    until every gate is saturated.
     """
 
     sees_data = True
@@ -95,7 +97,8 @@ class GatedPixelCNNDecoder(nn.Module):
         z_enters: Entry,
         code_maps: Count,
         v_shift: Shift,
-        starts_from_data: bool = False,
+        init: Init,
+        starts_from_data: bool,
     ) -> None:
         super().__init__()
         if starts_from_data and output_shape != data_shape:
@@ -123,6 +126,8 @@ class GatedPixelCNNDecoder(nn.Module):
         num_maps = {"first": 1, "every": depth + 1, "gates": 0}[z_enters]
         features = self.code_maps * self.size[0] * self.size[1]
         self.code_layers = nn.ModuleList(nn.Linear(latent_dim, features) for _ in range(num_maps))
+        if init == "he":
+            start_as_he(self)
 
     def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
         assert x is not None, "an autoregressive decoder needs the data"

@@ -1,0 +1,20 @@
+"""The mean-field Gaussian whose heads start as Skip-VAE's code has them."""
+
+from __future__ import annotations
+
+from vaebench.networks.layers import start_as_he
+from vaebench.posteriors.diagonal import DiagonalPosterior
+
+
+class HeDiagonalPosterior(DiagonalPosterior):
+    """As DiagonalPosterior, both heads starting from weights of variance 2 / fan_in and zero biases.
+
+    That is larger than PyTorch's, by the square root of six: codes and their variances differ from datum to
+    datum from the first step on. Source: github.com/yoonkim/skip-vae, which starts every dense layer so.
+    """
+
+    def __init__(
+        self, in_features: int, latent_dim: int, *, logvar_range: tuple[float, float] | None
+    ) -> None:
+        super().__init__(in_features, latent_dim, logvar_range=logvar_range)
+        start_as_he(self)
