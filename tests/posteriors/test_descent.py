@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,6 +24,18 @@ def descent(clip: Callable[[Tensor], Tensor] = lambda slope: slope, **options: A
 def unit_clip(slope: Tensor) -> Tensor:
     """To norm 1, each of the two parts by itself."""
     return slope * (1 / slope.norm(dim=(1, 2), keepdim=True)).clamp(max=1)
+
+
+def short(part: Tensor, longest: float) -> Tensor:
+    return part * min(1.0, longest / float(part.norm()))
+
+
+def both(plan: Descent) -> list[Callable[..., Tensor]]:
+    """The two ways to a gradient in the start, of an energy that has no weights."""
+    return [
+        lambda energy, start: plan.unrolled(energy, start, []),
+        lambda energy, start: plan.by_differences(energy, start, [], 1e-5),
+    ]
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -57,11 +70,11 @@ def test_velocity_and_point_are_powers_of_a_matrix_on_a_parabola() -> None:
     for num_steps in (0, 1, 2, 7):
         power = torch.linalg.matrix_power(matrix, num_steps)
         plan = descent(num_steps=num_steps)
-        for run in (plan.end, plan.unrolled, lambda e, s, p=plan: p.by_differences(e, s, [], 1e-5)):
+        for run in (plan.end, *both(plan)):
             end = run(lambda x, _: 0.5 * a * x.square().sum(), start.clone())
             torch.testing.assert_close(end, start * power[0, 0])
     start.requires_grad_()
-    for run in (plan.unrolled, lambda e, s: plan.by_differences(e, s, [], 1e-5)):
+    for run in both(plan):
         (slope,) = torch.autograd.grad(run(lambda x, _: 0.5 * a * x.square().sum(), start).sum(), start)
         torch.testing.assert_close(slope, torch.full(SHAPE, float(power[0, 0]), dtype=torch.float64))
 
@@ -71,7 +84,7 @@ def test_differences_agree_with_unrolling_on_a_quadratic(clip: Callable[[Tensor]
     matrix, shift = random(NUM, NUM, seed=1).requires_grad_(), random(NUM, seed=2).requires_grad_()
     start, energy, plan = random(*SHAPE).requires_grad_(), quadratic(matrix, shift), descent(clip)
     weights = [matrix, shift]
-    exact = gradients(lambda x: plan.unrolled(energy, x), start, *weights)
+    exact = gradients(lambda x: plan.unrolled(energy, x, weights), start, *weights)
     found = gradients(lambda x: plan.by_differences(energy, x, weights, 1e-5), start, *weights)
     for a, b in zip(found, exact, strict=True):
         assert float(b.abs().max()) > 0.01
@@ -83,8 +96,8 @@ def test_both_have_the_slope_of_the_end(clip: Callable[[Tensor], Tensor]) -> Non
     """Against differences of whole descents."""
     weight, start = random(4, NUM).requires_grad_(), random(*SHAPE, seed=3).requires_grad_()
     plan = descent(clip, num_steps=4)
-    assert gradcheck(lambda x, w: plan.unrolled(waves(w), x), (start, weight))
-    exact = gradients(lambda x: plan.unrolled(waves(weight), x), start, weight)
+    assert gradcheck(lambda x, w: plan.unrolled(waves(w), x, [w]), (start, weight))
+    exact = gradients(lambda x: plan.unrolled(waves(weight), x, [weight]), start, weight)
     found = gradients(lambda x: plan.by_differences(waves(weight), x, [weight], 1e-6), start, weight)
     torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-4)
 
@@ -92,26 +105,60 @@ def test_both_have_the_slope_of_the_end(clip: Callable[[Tensor], Tensor]) -> Non
 def test_the_way_back_is_clipped_before_every_step_in_both() -> None:
     """By hand, from the matrix of a quadratic whose exact gradient explodes: H = 9 I, K = 3, no momentum."""
     start = random(*SHAPE).requires_grad_()
-    plan = descent(num_steps=3, lr=1.0, momentum=0.0, clip_back=unit_clip)
+    plan = descent(num_steps=3, lr=1.0, momentum=0.0, clip_back=2.5)
     energy: Energy = lambda x, _: 4.5 * x.square().sum()  # noqa: E731
     expected = torch.ones(SHAPE, dtype=torch.float64)
     for _ in range(3):
-        expected = unit_clip((1 - 9) * expected)
-    for run in (plan.unrolled, lambda e, s: plan.by_differences(e, s, [], 1e-5)):
+        expected = short((1 - 9) * expected, 2.5)
+    for run in both(plan):
         (slope,) = torch.autograd.grad(run(energy, start).sum(), start)
         torch.testing.assert_close(slope, expected, rtol=1e-5, atol=1e-6)
     (exact,) = torch.autograd.grad(
-        descent(num_steps=3, lr=1.0, momentum=0.0).unrolled(energy, start).sum(), start
+        descent(num_steps=3, lr=1.0, momentum=0.0).unrolled(energy, start, []).sum(), start
     )
     torch.testing.assert_close(exact, torch.full(SHAPE, -512.0, dtype=torch.float64))
 
 
-def test_a_weight_that_the_energy_does_not_read_gets_zero() -> None:
+def test_what_a_step_adds_to_the_weights_is_clipped_all_together() -> None:
+    """By hand: E = (a . x)^2 / 2 + b . x, whose slope is (a . x) a + b; two steps, lr 1, no momentum."""
+    a, b = random(NUM, seed=1).requires_grad_(), random(NUM, seed=2).requires_grad_()
+    start, longest = random(*SHAPE).requires_grad_(), 0.8
+    plan = descent(num_steps=2, lr=1.0, momentum=0.0, clip_back=longest)
+    energy: Energy = lambda x, _: 0.5 * (a @ x.flatten()).square() + b @ x.flatten()  # noqa: E731
+    with torch.no_grad():
+        x = [start.flatten()]
+        for _ in range(2):
+            x.append(x[-1] - (a @ x[-1]) * a - b)
+        back, of_weights = torch.ones(NUM, dtype=torch.float64), torch.zeros(2 * NUM, dtype=torch.float64)
+        for point in (x[1], x[0]):
+            added = torch.cat([(a @ point) * back + (a @ back) * point, back])
+            assert added.norm() > longest
+            of_weights -= short(added, longest)
+            back = short(back - (a @ back) * a, longest)
+    expected = (back.view(SHAPE), *of_weights.chunk(2))
+    for run in (plan.unrolled, partial(plan.by_differences, epsilon=1e-6)):
+        found = torch.autograd.grad(run(energy, start, [a, b]).sum(), [start, a, b])
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["unrolled", "by_differences"])
+def test_a_weight_that_the_energy_does_not_read_gets_zero(mode: str) -> None:
     weight, unread = random(4, NUM).requires_grad_(), random(2).requires_grad_()
-    end = descent().by_differences(waves(weight), random(*SHAPE), [weight, unread], 1e-5)
+    run = getattr(descent(), mode)
+    options = {"epsilon": 1e-5} if mode == "by_differences" else {}
+    end = run(waves(weight), random(*SHAPE), [weight, unread], **options)
     of_weight, of_unread = torch.autograd.grad(end.sum(), [weight, unread])
     assert of_weight.abs().min() > 0
     assert torch.equal(of_unread, torch.zeros(2, dtype=torch.float64))
+
+
+def test_an_exact_gradient_can_be_asked_for_twice() -> None:
+    """As an objective with an optimiser of its own does."""
+    weight, start = random(4, NUM).requires_grad_(), random(*SHAPE).requires_grad_()
+    end = descent().unrolled(waves(weight), start, [weight]).sum()
+    (once,) = torch.autograd.grad(end, weight, retain_graph=True)
+    (again,) = torch.autograd.grad(end, weight)
+    assert torch.equal(once, again)
 
 
 def test_the_end_alone_is_the_same_and_has_no_graph() -> None:
@@ -120,4 +167,4 @@ def test_the_end_alone_is_the_same_and_has_no_graph() -> None:
         end = descent(unit_clip).end(waves(weight), start)
     assert not end.requires_grad
     assert weight.grad is None
-    torch.testing.assert_close(end, descent(unit_clip).unrolled(waves(weight), start).detach())
+    torch.testing.assert_close(end, descent(unit_clip).unrolled(waves(weight), start, [weight]).detach())

@@ -31,12 +31,13 @@ def concat_elu(x: Tensor) -> Tensor:
 
 
 def start_as_he(network: nn.Module) -> None:
-    """Normal weights of variance 2 / fan_in (He et al. 2015) and zero biases in every dense layer of it."""
+    """Normal weights of variance 2 / fan_in (He et al. 2015) in every dense layer of it.
+
+    Biases stay PyTorch's, as in the codes of Skip-VAE and of the VampPrior.
+    """
     for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 @torch.no_grad()

@@ -7,10 +7,10 @@ from vaebench.posteriors.diagonal import DiagonalPosterior
 
 
 class HeDiagonalPosterior(DiagonalPosterior):
-    """As DiagonalPosterior, both heads starting from weights of variance 2 / fan_in and zero biases.
+    """As DiagonalPosterior, the weights of both heads starting with variance 2 / fan_in.
 
     That is larger than PyTorch's, by the square root of six: codes and their variances differ from datum to
-    datum from the first step on. Source: github.com/yoonkim/skip-vae, which starts every dense layer so.
+    datum from the first step on. Source: github.com/yoonkim/skip-vae, whose CNNVAE starts all dense layers so.
     """
 
     def __init__(

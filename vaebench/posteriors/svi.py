@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from vaebench.distributions import Gaussian
-from vaebench.posteriors.descent import Descent, Energy
+from vaebench.posteriors.descent import Descent, Energy, shortened
 from vaebench.posteriors.diagonal import Bound, DiagonalPosterior
 from vaebench.ranges import Count, Decay, Natural, Positive
 
@@ -41,8 +40,9 @@ class SVIPosterior(DiagonalPosterior):
     What another noise would have given is in no standard error; other seeds have other noise.
 
     With `clip_back` the gradient that comes back through the steps is clipped to `clip_norm` before each of
-    them, mean and log variance and all data together, as in the authors' code; without, it is exact, and
-    grows without bound where the steps are long for the ELBO's curvature, which they become in training.
+    them, mean and log variance and all data together, and so is all that a step adds to the gradient of the
+    weights, as in the authors' code; without, it is exact, and grows without bound where the steps are long
+    for the ELBO's curvature, which they become in training.
     `logvar_range` holds before and after. `epsilon` is the reach of `finite_difference`.
     """
 
@@ -67,8 +67,7 @@ class SVIPosterior(DiagonalPosterior):
         epsilon: Positive,
     ) -> None:
         super().__init__(in_features, latent_dim, logvar_range=logvar_range)
-        back = partial(shortened, longest=clip_norm) if clip_back and clip_norm is not None else None
-        self.descent = Descent(num_steps, lr, momentum, self.clip, back)
+        self.descent = Descent(num_steps, lr, momentum, self.clip, clip_norm if clip_back else None)
         self.divisor = divisor
         self.clip_norm = clip_norm
         self.clip_over = clip_over
@@ -85,7 +84,7 @@ class SVIPosterior(DiagonalPosterior):
             refined = self.descent.end(energy, start)
         elif self.gradient == "unrolled":
             with twice_differentiable(bound):
-                refined = self.descent.unrolled(energy, start)
+                refined = self.descent.unrolled(energy, start, bound.parameters)
         elif self.gradient == "finite_difference":
             refined = self.descent.by_differences(energy, start, bound.parameters, self.epsilon)
         else:
@@ -112,12 +111,6 @@ class SVIPosterior(DiagonalPosterior):
         whole = self.clip_over == "batch" and self.training
         longest = self.clip_norm if whole else self.clip_norm / self.divisor**0.5
         return shortened(slope, longest, dim=(1, 2) if whole else 2)
-
-
-def shortened(slope: Tensor, longest: float, dim: int | tuple[int, ...] | None = None) -> Tensor:
-    """`slope`, scaled down where its norm over `dim` is more than `longest`."""
-    norm = torch.linalg.vector_norm(slope, dim=dim, keepdim=True)
-    return slope * (longest / (norm + 1e-6)).clamp(max=1)
 
 
 def twice_differentiable(bound: Bound) -> AbstractContextManager[Any]:
