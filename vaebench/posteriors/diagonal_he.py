@@ -10,7 +10,7 @@ class HeDiagonalPosterior(DiagonalPosterior):
     """As DiagonalPosterior, the weights of both heads starting with variance 2 / fan_in.
 
     That is larger than PyTorch's, by the square root of six: codes and their variances differ from datum to
-    datum from the first step on. Source: github.com/yoonkim/skip-vae, whose CNNVAE starts all dense layers so.
+    datum from the first step on. Source: github.com/yoonkim/skip-vae, whose CNNVAE starts so.
     """
 
     def __init__(
