@@ -120,6 +120,14 @@ def test_combinations_of_scvaes_table_2_are_overrides(family: str, overrides: li
             ["model/decoder=pixel_head", "model/decoder@model.decoder.base=lstm"],
             "model/decoder=lstm works on sentences",
         ),
+        (
+            ["model/decoder=pixel_head", "model/decoder@model.decoder.base=gated_pixelcnn"],
+            r"below a pixel_head.*use model/decoder@model\.decoder\.base=mlp",
+        ),
+        (
+            ["dataset=image_folder", "model=sequential_vae", "model/objective=iwae"],
+            "SequentialVAE has no likelihood",
+        ),
         (["model=lstm_vae"], "Categorical does not fit digits, whose data are binary"),
     ],
 )

@@ -18,6 +18,7 @@ from vaebench.errors import UserError
 
 HEARTBEAT_SECONDS = 30.0
 STALE_SECONDS = 10 * HEARTBEAT_SECONDS  # a job on another host that was silent for so long is dead
+PAUSE = 0.2  # seconds; who only looks whether a run is held holds it for a moment
 
 
 class AlreadyRunningError(UserError):
@@ -35,14 +36,18 @@ def locked(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not _take(descriptor):
-            raise _already_running(_read(descriptor), path)
+            time.sleep(PAUSE)
+            if not _take(descriptor):
+                raise _already_running(_read(descriptor), path)
         holder = _read(descriptor)
         elsewhere = holder.get("host") not in (None, platform.node())
         if elsewhere and time.time() - holder.get("heartbeat", 0) < STALE_SECONDS:
             raise _already_running(holder, path)
-        with _heartbeat(descriptor):
-            yield
-        os.truncate(descriptor, 0)
+        try:
+            with _heartbeat(descriptor):
+                yield
+        finally:  # also where the run failed or was told to stop: another host may go on at once
+            os.truncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

@@ -53,15 +53,6 @@ def sweeps(rows: Iterable[Row], tier: Tier) -> list[Sweep]:
     return merged
 
 
-def num_jobs(sweep: Sweep, seeds: Sequence[int]) -> int:
-    """How many runs a sweep starts."""
-    values = [override.count(",") + 1 for override in sweep.overrides if "[" not in override]
-    number = len(sweep.experiments) * len(seeds)
-    for count in values:
-        number *= count
-    return number
-
-
 def rows_of(papers: Mapping[str, Paper], names: Iterable[Name]) -> dict[str, Row]:
     """The rows that targets need, each once, by paper and key."""
     return {

@@ -59,6 +59,18 @@ def test_the_measurement_over_the_most_data_counts() -> None:
     assert numbers_of({"evaluations": [easy, longer, whole]})["nll_nats"].value == 91.2
 
 
+def test_a_quick_look_hides_no_full_measurement() -> None:
+    def entry(value: float, seconds: float, **settings: int | None) -> dict:
+        measurement = {"name": "acc", "value": value, "standard_error": None, "unit": "fraction", "n": 1000}
+        return {"name": "p", "settings": settings, "seconds": seconds, "measurements": [measurement]}
+
+    short, long = entry(0.90, 9, epochs=10), entry(0.95, 5, epochs=100)
+    some, every = entry(0.91, 9, num_train=10000), entry(0.93, 5, num_train=None)
+    for quick, full in ((short, long), (some, every), (entry(0.90, 1), entry(0.92, 2))):
+        for order in ([quick, full], [full, quick]):
+            assert numbers_of({"evaluations": order})["acc"].value == full["measurements"][0]["value"]
+
+
 def test_a_run_that_has_no_number_yet_is_no_seed(tmp_path: Path) -> None:
     row = paper().rows["vae"]
     put_run(tmp_path, row, seed=0, nll_nats=90.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import pickle
@@ -77,6 +79,10 @@ def test_checkpoint_with_code_is_refused_and_nothing_is_executed(
         torch.save({"weights": Bomb(crater)}, path)
     else:
         path.write_bytes(pickle.dumps({"weights": Bomb(crater)}))
+    assert two.latest()["step"] == 2  # not the file that was written: passed over, unread
+    index = json.loads((two.folder / "index.json").read_text())
+    index[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (two.folder / "index.json").write_text(json.dumps(index))
     with pytest.raises(UserError, match=r"refused.*Nothing in it was executed"):
         two.latest()
     assert not crater.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 
 from tests.runs import only_run, read, small_run, without_seconds
 from tests.stopped import signal_at
+from vaebench.data.digits import Digits
+from vaebench.data.spec import Splits
 from vaebench.errors import UserError
 from vaebench.evaluation.bound import Bound
 from vaebench.evaluation.nll import ImportanceSampledNLL
@@ -33,7 +36,9 @@ def test_run_directory_holds_config_provenance_metrics_results_and_status(tmp_pa
     assert read(run, "status.json")["state"] == "complete"
     (attempt,) = read(run, "provenance.json")
     assert {"time", "command", "git", "packages", "python", "hardware"} <= attempt.keys()
-    assert attempt["packages"]["torch"] == torch.__version__.split("+")[0] or attempt["packages"]["torch"]
+    assert attempt["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert attempt["hardware"]["evaluation_matmul_precision"] == "highest"
+    assert all(entry["matmul_precision"] == "highest" for entry in results["evaluations"])
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
         "best.pt", "index.json", "step-00000036.pt",
@@ -79,6 +84,32 @@ def test_newer_evaluator_version_replaces_the_older_numbers(
     monkeypatch.setattr(ImportanceSampledNLL, "version", 2)
     after = small_run(tmp_path)
     assert [(entry["name"], entry["version"]) for entry in after["evaluations"]] == [("bound", 1), ("nll", 2)]
+    # With other settings, too: what a later version mends was wrong with any.
+    monkeypatch.setattr(ImportanceSampledNLL, "version", 3)
+    after = small_run(tmp_path, "evaluation.nll.num_samples=3")
+    assert [(entry["name"], entry["version"]) for entry in after["evaluations"]] == [("bound", 1), ("nll", 3)]
+
+
+def test_other_data_under_the_same_name_are_refused_in_training_and_in_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Digits.load
+
+    def other(dataset: Digits) -> Splits:
+        splits = load(dataset)
+        return replace(splits, origin=splits.origin | {"test_hash": "0" * 16})
+
+    with signal_at(12, monkeypatch), pytest.raises(Interrupted):
+        small_run(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Digits, "load", other)
+        with pytest.raises(UserError, match=r"test_hash was \w{16} and is 0{16}\..*fresh=true"):
+            small_run(tmp_path)
+    small_run(tmp_path)
+    monkeypatch.setattr(Digits, "load", other)
+    small_run(tmp_path)  # complete: no data are read
+    with pytest.raises(UserError, match="not those that"):
+        small_run(tmp_path, "evaluation.nll.num_samples=3")
 
 
 def test_failing_evaluator_is_recorded_and_the_others_still_run(
@@ -177,3 +208,14 @@ def test_damaged_file_of_a_run_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=r"is damaged|belongs to another config") as error:
         small_run(tmp_path)
     assert str(path if name.endswith("json") else path.parent) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "tier", "told"), [(3, "full", True), (3, "smoke", False), (2, "full", False)]
+)
+def test_a_training_that_ends_within_its_warm_up_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, epochs: int, tier: str, told: bool
+) -> None:
+    words = [f"model.objective.warmup_epochs={epochs}", f"tier={tier}", "training.steps=null"]
+    small_run(tmp_path, *words, "training.epochs=3")
+    assert ("ends within the warm-up" in caplog.text) == told

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -72,3 +74,21 @@ def test_another_host_holds_a_run_as_long_as_its_heart_beats(
     else:
         with locked(path):
             assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_a_run_that_fails_or_is_stopped_is_free_for_other_machines_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "lock.json"
+    with pytest.raises(KeyboardInterrupt), locked(path):  # noqa: PT012
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+        raise KeyboardInterrupt
+    assert path.read_text() == ""
+
+
+def test_who_only_looks_does_not_keep_a_run_from_starting(tmp_path: Path) -> None:
+    path = tmp_path / "lock.json"
+    path.touch()
+    looking = os.open(path, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(0.05, os.close, [looking]).start()
+    with locked(path):
+        pass

@@ -119,7 +119,7 @@ def families_for(kind: str, model: Mapping[str, Any], conf: Path) -> list[str]:
 
 
 def settings(node: Mapping[str, Any]) -> Node:
-    """A node's options without its target: what a result says it was computed with."""
+    """A node's options without its target."""
     return {key: value for key, value in node.items() if key != "_target_"}
 
 

@@ -1,4 +1,4 @@
-"""`vaebench --help`: Hydra's own composes every file of every group, and takes as long as there are."""
+"""`vaebench --help`: Hydra's own composes every file of every group, and takes longer with each."""
 
 from __future__ import annotations
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaebench.atomic import write_bytes
+from vaebench.atomic import replacing
 
 Pixels = NDArray[np.uint8]
 
@@ -26,7 +25,6 @@ def cached(path: Path, shape: tuple[int, ...], make: Callable[[], Pixels]) -> Pi
     except (OSError, EOFError, ValueError):
         pass  # absent or damaged
     made = make()
-    buffer = io.BytesIO()
-    np.save(buffer, made)
-    write_bytes(path, buffer.getvalue())
+    with replacing(path) as file:
+        np.save(file, made)
     return made

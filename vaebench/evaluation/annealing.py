@@ -61,7 +61,7 @@ class Annealing:
 
     Forward, from z_0 ~ base by kernels that leave f_1, ..., f_{T-1} invariant, the weight
     w = prod_t f_{t+1}(z_t) / f_t(z_t) has E[w] = Z, the integral of f_T. Backward, from z_{T-1} ~ f_T / Z by
-    the same kernels in turned order, E[1/w] = 1/Z.
+    the same kernels in reverse order, E[1/w] = 1/Z.
 
     Both hold for any kernels that are fixed before the chains move. So the step sizes, one per datum and
     temperature, follow the acceptance of `PILOTS` further chains with random numbers of their own, which

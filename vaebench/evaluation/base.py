@@ -190,7 +190,7 @@ def need_data(num: int, least: int) -> None:
 
 def mean_and_error(values: Tensor) -> tuple[float, float | None]:
     """Mean and its standard error over independent values `[N]`, in float64; one value shows no error."""
-    values = values.double().cpu()
+    values = values.cpu().double()
     return float(values.mean()), float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
 
 

@@ -52,7 +52,7 @@ def halves(context: Context, num_samples: int) -> tuple[Tensor, Tensor, Tensor |
         part = slice(start, start + size)
         terms = context.model.terms(context.test_data[part], num_samples, q=q[part], p=context.prior)
         reconstruction.append(terms.log_px_z.double().mean(0).cpu())
-        kl.append(terms.kl_per_datum.double().cpu())
+        kl.append(terms.kl_per_datum.cpu().double())
         if terms.kl is not None:
-            kl_units.append(terms.kl.double().cpu())
+            kl_units.append(terms.kl.cpu().double())
     return torch.cat(reconstruction), torch.cat(kl), torch.cat(kl_units).mean(0) if kl_units else None

@@ -108,10 +108,10 @@ def affine_kl(mean: Tensor, logvar: Tensor, weight: Tensor) -> Tensor:
     W `[M, D]` of rank r tells V'z and nothing more, V `[D, r]` its right singular vectors:
     KL = 1/2 (tr S + |V' mean|^2 - r - log |S|), S = V' diag(exp(logvar)) V. At r = D it is that of z itself.
     """
-    _, values, right = torch.linalg.svd(weight.detach().double().cpu(), full_matrices=False)
+    _, values, right = torch.linalg.svd(weight.detach().cpu().double(), full_matrices=False)
     # The rank that the numbers' own precision can tell, as torch.linalg.matrix_rank has it.
     kept = right[values > values.max() * max(weight.shape) * torch.finfo(weight.dtype).eps]
-    mean, logvar = mean.double().cpu() @ kept.T, logvar.double().cpu()
+    mean, logvar = mean.cpu().double() @ kept.T, logvar.cpu().double()
     covariance = torch.einsum("rd,bd,sd->brs", kept, logvar.exp(), kept)
     trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
     return 0.5 * (trace + mean.square().sum(-1) - len(kept) - torch.logdet(covariance))

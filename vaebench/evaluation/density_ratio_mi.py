@@ -56,8 +56,8 @@ class DensityRatioMI:
             order = torch.randperm(len(test.x), generator=generator, device=context.device)
             pair = joint_and_shuffled(*test.at(order))
             above, below = (torch.cat([ratios([v])[0] for v in side.split(READ_BATCH)]) for side in pair)
-            own.append(above[order.argsort()].double().cpu())
-            shuffled.append(below.double().cpu())
+            own.append(above[order.argsort()].cpu().double())
+            shuffled.append(below.cpu().double())
         n = len(test.x)
         value, error = mean_and_error(torch.stack(own).mean(0))
         assert error is not None  # of two data or more

@@ -16,7 +16,7 @@ Statistics = list[Tensor]
 
 def squares(signals: LayerSignals) -> Statistics:
     """||grad log density||^2 of each datum: the trace of the Fisher information is their mean."""
-    return [signals.squared_gradients().double().cpu()]
+    return [signals.squared_gradients().cpu().double()]
 
 
 def energies(signals: LayerSignals) -> Statistics:
@@ -35,7 +35,7 @@ def energies(signals: LayerSignals) -> Statistics:
             into = torch.cat([into, ones], 1)
             if product.mask is None:
                 back, into = back.sum(1, keepdim=True), into.sum(1, keepdim=True)
-            found[-1] += [back.double().cpu(), into.double().cpu()]
+            found[-1] += [back.cpu().double(), into.cpu().double()]
     return [torch.cat(parts) for parts in zip(*found, strict=True)]
 
 
@@ -49,7 +49,7 @@ def factored_traces(statistics: Statistics, layer: nn.Module) -> Tensor:
     for back, into in zip(statistics[::2], statistics[1::2], strict=True):
         free = torch.ones(1, 1, dtype=torch.float64)
         if mask is not None:
-            rows = mask.flatten(1).double().cpu()
+            rows = mask.flatten(1).cpu().double()
             free = torch.cat([rows, torch.ones(len(rows), 1, dtype=torch.float64)], 1)
         mean_back, mean_into = back.mean(0), into.mean(0)
         value = mean_back @ free @ mean_into

@@ -49,7 +49,7 @@ class ImportanceSampledNLL:
         # Var[log mean w] = Var[w] / (S E[w]^2) = 1/ESS - 1/S, up to O(1/S^2)
         mc_error = float((1 / ess - 1 / num).clamp(min=0).sum().sqrt() / n)
         context.save_arrays(
-            f"nll_{num}_{n}", log_px=log_px.numpy(), ess=ess.numpy(), index=chosen.cpu().numpy()
+            f"nll_{self.num_samples}_{n}", log_px=log_px.numpy(), ess=ess.numpy(), index=chosen.cpu().numpy()
         )
         yield Measurement("nll_nats", mean, "nats", False, n, error)
         yield Measurement("nll_mc_error", mc_error, "nats", False, n)

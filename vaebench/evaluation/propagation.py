@@ -115,7 +115,7 @@ class Propagation:
             part: Any = 0.0
             for _ in range(times := test.repeats(self.num_draws)):
                 pairs = [pair for decoders in models for pair in problems(*test.at(index), decoders)]
-                part = part + ratios([above for above, _ in pairs]).double().cpu() / times
+                part = part + ratios([above for above, _ in pairs]).cpu().double() / times
             parts.append(part)
         per_datum = torch.cat(parts, 1)
         errors = per_datum.std(1) / per_datum.shape[1] ** 0.5

@@ -29,7 +29,7 @@ def log_density_of_draw(q: Any, like: Tensor) -> Tensor:
     """log q(z|x) `[B]` at z ~ q(z|x) held fixed: its gradient in q's parameters is their score.
 
     `like [B, D]` has the shape of a draw. Of a pushed posterior at z = push(noise; phi), the total derivative
-    of log q holds (grad_z log q)^T dz/dphi too, which goes off again: no inverse of the map.
+    of log q holds (grad_z log q)^T dz/dphi too, which is subtracted: that takes no inverse of the map.
     """
     if hasattr(q, "push"):
         z, log_q, score = push_with_score(q, torch.randn_like(like).unsqueeze(0))

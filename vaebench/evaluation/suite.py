@@ -18,6 +18,11 @@ log = logging.getLogger(__name__)
 Entry = dict[str, Any]
 
 
+def settings_of(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry says that it was computed with, and is found by: what may change its numbers."""
+    return {key: value for key, value in node.items() if key not in ("_target_", "if_unlabelled")}
+
+
 def is_done(entry: Mapping[str, Any] | None, version: int) -> bool:
     """Whether a filed entry still stands: it did not fail, and its evaluator is no newer."""
     return entry is not None and entry["status"] != "failed" and entry["version"] >= version

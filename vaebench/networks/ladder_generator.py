@@ -20,8 +20,8 @@ class LadderGenerator(nn.Module):
     two dense layers and transposed convolutions that mirror the trunk. At each level on the way up the
     trunk's maps are added before the ReLU, and the level's code, behind a dense layer, is concatenated. With
     out = 2 sigmoid(.) - 1 and a gate a for each pixel, a sigmoid too, the image is a out + (1 - a) x'
-    (Zhao et al. 2017, arXiv 1702.08658, appendix C.1, and their code). The first step `sees_image` not: it
-    has neither trunk nor gate, and its image is out.
+    (Zhao et al. 2017, arXiv 1702.08658, appendix C.1, and their code). Where `sees_image` is false, as in
+    the first step, there is neither trunk nor gate, and the image is out.
     """
 
     def __init__(

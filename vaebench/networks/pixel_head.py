@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaebench.errors import UserError
 from vaebench.networks.layer_rows import LayerRows, fits_numpy, operand, steps
 from vaebench.networks.layers import image_shape
 from vaebench.networks.raster import Pick, as_matrix, draw_in_raster_order
@@ -67,6 +68,11 @@ class PixelHeadDecoder(nn.Module):
         in_channels, *size = image_shape(data_shape, "model/decoder=pixel_head")
         self.data_shape = tuple(data_shape)
         self.base = base(latent_dim, (maps, *size), data_shape)
+        if self.base.sees_data:
+            raise UserError(
+                "model.decoder.base sees the data itself, and below a pixel_head is a decoder that does not; "
+                "use model/decoder@model.decoder.base=mlp, residual_mlp or gated_conv."
+            )
         self.reach = kernel_size // 2
         sizes = [in_channels + maps] + [channels] * depth
         self.layers = nn.ModuleList(

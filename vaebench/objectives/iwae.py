@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from vaebench.distributions import log_mean_exp
+from vaebench.errors import UserError
 from vaebench.model import Model
 from vaebench.objectives.base import Loss, Objective
 from vaebench.ranges import Count
@@ -19,6 +20,11 @@ class IWAE(Objective):
 
     def __init__(self, steps_per_epoch: int, model: Model, *, num_samples: Count) -> None:
         super().__init__()
+        if not model.has_density:
+            raise UserError(
+                f"model/objective=iwae weighs p(x, z), and {type(model).__name__} has no likelihood; "
+                f"use the family's own objective."
+            )
         self.num_samples = num_samples
 
     def forward(self, terms: Terms, step: Tensor, model: Model) -> Loss:

@@ -15,24 +15,28 @@ class Number:
 
     value: float
     standard_error: float | None
-    """Over data; None where the number is exact for what it is taken over, NaN where it is not known."""
+    """Over data; None where the number is exact for what it is taken over, or that is one datum."""
     unit: str
     n: int
     evaluator: str
     settings: Mapping[str, Any]
 
 
-def numbers_of(results: Mapping[str, Any]) -> dict[str, Number]:
-    """Each measurement by its name: the one over the most data, and of those with the most draws.
+EFFORT = ("num_samples", "num_train", "num_steps", "num_runs", "epochs")
+"""Settings of which more is better; null asks for all there are."""
 
-    What is no finite number is left out.
+
+def numbers_of(results: Mapping[str, Any]) -> dict[str, Number]:
+    """Each measurement by its name: the one over the most data, of those with the most draws or training, and
+    of those that took the longest. What is no finite number is left out.
     """
-    best: dict[str, tuple[tuple[int, int], Number]] = {}
+    best: dict[str, tuple[tuple[float, ...], Number]] = {}
     for entry in results.get("evaluations", []):
         settings = entry["settings"]
+        asked = [math.inf if (more := settings.get(key, 0)) is None else float(more) for key in EFFORT]
         for m in filter(_is_usable, entry["measurements"]):
             number = Number(m["value"], m["standard_error"], m["unit"], int(m["n"]), entry["name"], settings)
-            weight = (number.n, int(settings.get("num_samples", 0)))
+            weight = (number.n, *asked, float(entry.get("seconds") or 0))
             if m["name"] not in best or weight > best[m["name"]][0]:
                 best[m["name"]] = weight, number
     return {name: number for name, (_, number) in best.items()}

@@ -246,7 +246,7 @@ def _problems(paper: Paper) -> Iterable[str]:
         unknown = {str(row) for row in (*target.cells, *compared)} - {*paper.rows}
         if target.figure is not None:
             drawn = [row for series in target.figure.series.values() for row in series.values()]
-            unknown |= {*target.figure.rows, *drawn} - {*paper.rows}
+            unknown |= {*target.figure.rows, *drawn} - {*target.cells}
         for row, values in target.cells.items():
             if values and len(values) != len(target.columns):
                 yield f"{name}.cells.{row}: {len(values)} values for {len(target.columns)} columns"

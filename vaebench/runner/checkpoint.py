@@ -87,16 +87,18 @@ class Checkpoints:
         return hashlib.sha256(content).hexdigest()
 
     def _load(self, name: str) -> State | None:
-        """The state, or None where the file is missing or is not the one that was written."""
+        """The state, or None where the file is missing or, by its hash, not the one that was written."""
         path = self.folder / name
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
+        if hashlib.sha256(content).hexdigest() != self._read_index().get(name):
+            return None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's, about pickles that it did not write
-                state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+                state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             if "GLOBAL" in str(error) or content[:1] == pickle.PROTO:
                 raise ConfigError(
@@ -106,4 +108,4 @@ class Checkpoints:
             return None
         except Exception:  # broken bytes make the unpickler fail in any way
             return None
-        return state if hashlib.sha256(content).hexdigest() == self._read_index().get(name) else None
+        return state

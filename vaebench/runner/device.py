@@ -15,10 +15,13 @@ from vaebench.config.errors import ConfigError
 
 
 def resolve_device(wanted: str) -> torch.device:
-    """`auto` is CUDA, then MPS, then CPU. Raises ConfigError where the device is not there."""
+    """`auto` is CUDA, then CPU. Raises ConfigError where the device is not there.
+
+    Apple's MPS has no float64 and has not been tried: it is there for who names it.
+    """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
-        return torch.device(next(name for name, available in there.items() if available))
+        return torch.device("cuda" if there["cuda"] else "cpu")
     if not there[wanted]:
         choices = ", ".join(["auto", *(name for name, available in there.items() if available)])
         raise ConfigError(f"runtime.device = {wanted!r}: there is none here (choices: {choices})")

@@ -10,16 +10,16 @@ from typing import Any
 from omegaconf import DictConfig
 
 from vaebench.config.build import build
-from vaebench.config.check import settings
 from vaebench.errors import UserError
 from vaebench.evaluation.base import Context, Evaluator
-from vaebench.evaluation.suite import Entry, is_done, run_one
+from vaebench.evaluation.suite import Entry, is_done, run_one, settings_of
 from vaebench.model import Model
 from vaebench.runner import provenance
 from vaebench.runner.device import matmul_precision
 from vaebench.runner.loop import fit
 from vaebench.runner.prepare import Experiment, build_model, make_training, prepare
 from vaebench.runner.records import Metrics, Results
+from vaebench.runner.same_data import need_same_data
 from vaebench.runner.signals import Interrupted
 from vaebench.runner.summary import summary_table
 from vaebench.seeding import derive_seed, seeded, set_seed
@@ -70,6 +70,7 @@ def train(experiment: Experiment, results: Results) -> Model:
     if best is None:
         training = make_training(experiment, model)
         if (state := checkpoints.latest()) is not None:
+            need_same_data(state.pop("data", {}), experiment.splits.origin, experiment.rundir.path)
             training.load_state(state)
             log.info("Going on after step %d of %d.", training.progress.step, training.num_steps)
         else:
@@ -77,8 +78,11 @@ def train(experiment: Experiment, results: Results) -> Model:
                 model.start(training.batches(0, 0))
         Metrics(experiment.rundir.metrics).rewind(training.progress.epoch)
         log.info("Training in %s on %s.", experiment.rundir.path, experiment.device)
-        with matmul_precision(config["runtime"]["matmul_precision"]):
-            fit(training)
+        try:
+            with matmul_precision(config["runtime"]["matmul_precision"]):
+                fit(training)
+        finally:
+            experiment.tracker.close()
         experiment.stop.raise_if_requested()
         progress = training.progress
         best = {
@@ -95,6 +99,7 @@ def train(experiment: Experiment, results: Results) -> Model:
             },
         }
         checkpoints.save_best(best)
+    need_same_data(best["facts"]["data"], experiment.splits.origin, experiment.rundir.path)
     results.put_training(best["facts"])
     model.load_state_dict(best["model"])
     return model.eval()
@@ -102,12 +107,12 @@ def train(experiment: Experiment, results: Results) -> Model:
 
 def missing(experiment: Experiment, results: Results) -> dict[str, Evaluator]:
     """The evaluators of the suite whose numbers are not there, failed, or are of an older version."""
-    suite = {name: build(node) for name, node in experiment.config["evaluation"].items()}
-    return {
-        name: evaluator
-        for name, evaluator in suite.items()
-        if not is_done(results.find(name, settings(experiment.config["evaluation"][name])), evaluator.version)
-    }
+    todo: dict[str, Evaluator] = {}
+    for name, node in experiment.config["evaluation"].items():
+        evaluator: Evaluator = build(node)
+        if not is_done(results.find(name, settings_of(node)), evaluator.version):
+            todo[name] = evaluator
+    return todo
 
 
 def evaluate(experiment: Experiment, model: Model, todo: Mapping[str, Evaluator], results: Results) -> None:
@@ -124,11 +129,13 @@ def evaluate(experiment: Experiment, model: Model, todo: Mapping[str, Evaluator]
         show_bar=experiment.show_bar,
         check_stop=experiment.stop.raise_if_requested,
     )
-    with matmul_precision(runtime["evaluation_matmul_precision"]):
+    precision = runtime["evaluation_matmul_precision"]
+    with matmul_precision(precision):
         for name, evaluator in todo.items():
             experiment.stop.raise_if_requested()
             node = experiment.config["evaluation"][name]
-            results.put(run_one(name, evaluator, settings(node), context))
+            entry = run_one(name, evaluator, settings_of(node), context)
+            results.put(entry | {"matmul_precision": precision})
     if not failed(experiment, results):
         context.close()
 
@@ -155,7 +162,7 @@ def failed(experiment: Experiment, results: Results) -> list[str]:
 
 def suite_entries(experiment: Experiment, results: Results) -> list[Entry]:
     """The filed entries of this suite, in its order."""
-    found = (results.find(name, settings(node)) for name, node in experiment.config["evaluation"].items())
+    found = (results.find(name, settings_of(node)) for name, node in experiment.config["evaluation"].items())
     return [entry for entry in found if entry is not None]
 
 
@@ -173,4 +180,5 @@ def identity(experiment: Experiment) -> dict[str, Any]:
 
 
 def precision_of(experiment: Experiment) -> dict[str, str]:
-    return {key: experiment.config["runtime"][key] for key in ("matmul_precision", "convolutions")}
+    keys = ("matmul_precision", "convolutions", "evaluation_matmul_precision")
+    return {key: experiment.config["runtime"][key] for key in keys}

@@ -1,4 +1,4 @@
-"""The training loop. It knows no metric, no objective and no dataset by name."""
+"""The training loop. It knows no evaluator, no objective and no dataset by name."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def finish_epoch(training: Training) -> dict[str, Any]:
 
 
 def warn_of_collapse(valid: Numbers, progress: Progress) -> None:
-    """Say so when the code has stopped to depend on the data, at the epochs 1, 2, 4, 8, ..."""
+    """Say so when the code no longer depends on the data, at the epochs 1, 2, 4, 8, ..."""
     if "active_units" not in valid:  # no code, or one datum
         return
     collapsed = valid["kl"] < COLLAPSED_KL or valid["active_units"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from vaebench.config.paths import conf_dir
 from vaebench.data.batches import Batches
 from vaebench.data.spec import DataPaths, Dataset, Splits
 from vaebench.model import Model
-from vaebench.runner.checkpoint import Checkpoints
+from vaebench.runner.checkpoint import Checkpoints, State
 from vaebench.runner.device import resolve_device, set_threads
 from vaebench.runner.loop import Training
 from vaebench.runner.records import Metrics
@@ -28,6 +29,8 @@ from vaebench.runner.step import make_step
 from vaebench.runner.trackers import Tracker
 from vaebench.runner.validate import validate
 from vaebench.seeding import derive_seed
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Experiment:
     rundir: RunDir
     device: torch.device
     show_bar: bool
+    tracker: Tracker
     stop: StopRequest = field(default_factory=StopRequest)
     _splits: Splits | None = None
 
@@ -77,7 +81,9 @@ def prepare(cfg: DictConfig) -> Experiment:
             f"diagonal Gaussian posterior, whose density at another datum's code is known; use null."
         )
     bars = {"always": True, "never": False, "auto": sys.stderr.isatty()}
-    return Experiment(config, dataset, RunDir.of(config), device, bars[runtime["progress"]])
+    rundir = RunDir.of(config)
+    tracker = build(config["tracker"], directory=rundir.path)
+    return Experiment(config, dataset, rundir, device, bars[runtime["progress"]], tracker)
 
 
 def build_model(config: Mapping[str, Any], dataset: Dataset) -> Model:
@@ -97,6 +103,11 @@ def make_training(experiment: Experiment, model: Model) -> Training:
     own_optimizer = objective.own_optimizer()
     num_steps = config["steps"] or config["epochs"] * len(batches)
     schedule = build(config["schedule"], optimizer=optimizer, num_steps=num_steps)
+    if objective.warmup_steps >= num_steps and experiment.config["tier"] != "smoke":
+        log.warning(
+            "The training of %d steps ends within the warm-up of %d: the objective never gets its full KL.",
+            num_steps, objective.warmup_steps,
+        )  # fmt: skip
     wanted = runtime["compile"] == "always" or (
         # Every length of a batch of sentences would be compiled anew, and cuDNN's LSTM not at all.
         runtime["compile"] == "auto" and experiment.device.type == "cuda" and model.spec.vocabulary is None
@@ -105,12 +116,14 @@ def make_training(experiment: Experiment, model: Model) -> Training:
     compiled = wanted and not model.refines
     step = make_step(model, objective, optimizer, own_optimizer, schedule, config["clip_grad_norm"], compiled)
     metrics = Metrics(experiment.rundir.metrics)
-    tracker: Tracker = build(experiment.config["tracker"], directory=experiment.rundir.path)
 
     def record_epoch(line: dict[str, Any]) -> None:
         metrics.append(line)
         numbers = {f"{s}/{name}": value for s in ("train", "valid") for name, value in line[s].items()}
-        tracker.log(line["step"], numbers)
+        experiment.tracker.log(line["step"], numbers)
+
+    def save(step: int, state: State) -> None:
+        experiment.checkpoints.save(step, state | {"data": experiment.splits.origin})
 
     return Training(
         model=model,
@@ -127,7 +140,7 @@ def make_training(experiment: Experiment, model: Model) -> Training:
         patience=config["patience"],
         patient_epochs=objective.warmup_steps / len(batches) if config["warmup_is_patient"] else 0,
         checkpoint_seconds=runtime["checkpoint_seconds"],
-        save=experiment.checkpoints.save,
+        save=save,
         record=record_epoch,
         stop_requested=experiment.stop.check,
         show_bar=experiment.show_bar,

@@ -69,12 +69,13 @@ class Results:
         return None
 
     def put(self, entry: Mapping[str, Any]) -> None:
-        """File an entry in place of the one with its name and settings."""
+        """File an entry in place of the one with its name and settings, and of those of older versions."""
         entry = _plain(entry)
         others = [
             other
             for other in self.content["evaluations"]
-            if (other["name"], other["settings"]) != (entry["name"], entry["settings"])
+            if other["name"] != entry["name"]
+            or (other["settings"] != entry["settings"] and other["version"] >= entry["version"])
         ]
         key = lambda entry: (entry["name"], json.dumps(entry["settings"], sort_keys=True))  # noqa: E731
         self.content["evaluations"] = sorted([*others, entry], key=key)

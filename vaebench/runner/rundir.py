@@ -82,7 +82,7 @@ class RunDir:
 
     @contextmanager
     def _logging(self) -> Iterator[None]:
-        """Everything that vaebench logs, and every warning, also goes to run.log."""
+        """Everything that vaebench logs also goes to run.log."""
         handler = logging.FileHandler(self.path / "run.log")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger = logging.getLogger("vaebench")

@@ -18,7 +18,12 @@ class Interrupted(SystemExit):
 
     def __init__(self, signum: int) -> None:
         super().__init__(128 + signum)
+        self.signum = signum
         self.signal_name = signal.Signals(signum).name
+
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[int]]:
+        """As a sweep's worker process hands it to the sweep."""
+        return Interrupted, (self.signum,)
 
 
 class StopRequest:
@@ -39,9 +44,6 @@ class StopRequest:
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._signum = signum
         self._restore()
-        previous = self._previous.get(signal.Signals(signum))
-        if signum == signal.SIGUSR2 and callable(previous):
-            previous(signum, frame)  # the launcher's own requeueing
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():
@@ -56,3 +58,6 @@ class StopRequest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+        launcher = self._previous.get(signal.SIGUSR2)
+        if isinstance(error, Interrupted) and error.signum == signal.SIGUSR2 and callable(launcher):
+            launcher(signal.SIGUSR2, None)  # its own requeueing, which ends the process: now all is saved

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,7 +11,7 @@ from vaebench.config.errors import ConfigError
 
 
 class Tracker(Protocol):
-    """Constructed with the run directory; its options are keyword-only."""
+    """Constructed with the run directory, before any data are read; its options are keyword-only."""
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None: ...
 
@@ -34,17 +35,22 @@ class TensorBoard:
     """Event files in `<run>/tensorboard`; a resumed run writes its own file from the step it resumes at."""
 
     def __init__(self, directory: Path) -> None:
+        """Raises ConfigError where TensorBoard is not installed; writes nothing before the first number."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ConfigError(
                 "tracker=tensorboard needs an extra: pip install 'vaebench[tensorboard]'"
             ) from error
-        self.writer: Any = SummaryWriter(str(directory / "tensorboard"))
+        self._make = partial(SummaryWriter, str(directory / "tensorboard"))
+        self._writer: Any = None
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        if self._writer is None:
+            self._writer = self._make()
         for name, value in numbers.items():
-            self.writer.add_scalar(name, value, step)
+            self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        self.writer.close()
+        if self._writer is not None:
+            self._writer.close()
