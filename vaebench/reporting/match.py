@@ -9,6 +9,13 @@ from vaebench.config.experiments import Leaves, Words, compositions
 from vaebench.reporting.collect import Run
 from vaebench.reporting.papers import TIERS, Paper, Tier
 
+BEFORE: Leaves = {
+    "model.decoder.init": "default",
+    "model.decoder.starts_from_data": False,
+    "model.posterior.clip_back": False,
+}
+"""What runs did from before there was an option, where a row may want another."""
+
 
 @dataclass(frozen=True)
 class RowRuns:
@@ -67,9 +74,13 @@ def match(papers: Mapping[str, Paper], runs: Sequence[Run]) -> Matches:
 def fits(settings: Leaves, wanted: Leaves) -> bool:
     """Whether a run's settings are those of an experiment.
 
-    Data may be the stand-in that the dataset names. Keys that the run lacks are options that came later.
+    Data may be the stand-in that the dataset names. Keys that the run lacks are options that came later; it
+    fits a row that wants what runs did before.
     """
     if not settings or settings.keys() - wanted.keys():
+        return False
+    later = wanted.keys() - settings.keys()
+    if any(wanted[key] != BEFORE[key] for key in later & BEFORE.keys()):
         return False
     for key, value in settings.items():
         if key == "dataset.name" and value in (wanted[key], wanted.get("dataset.fallback_name")):
