@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from vaebench.posteriors.descent import Descent, Energy
+from vaebench.posteriors.descent import Descent
+from vaebench.posteriors.second_derivatives import Energy
 
 SHAPE = (2, 3, 2)  # as mean and log variance of three data
 NUM = 12
@@ -21,13 +22,16 @@ def descent(clip: Callable[[Tensor], Tensor] = lambda slope: slope, **options: A
     return Descent(**({"num_steps": 6, "lr": 0.3, "momentum": 0.5, "clip": clip} | options))
 
 
-def unit_clip(slope: Tensor) -> Tensor:
-    """To norm 1, each of the two parts by itself."""
-    return slope * (1 / slope.norm(dim=(1, 2), keepdim=True)).clamp(max=1)
+def clip_to(longest: float) -> Callable[[Tensor], Tensor]:
+    """Each of the two parts by itself."""
+    return lambda slope: slope * (longest / slope.norm(dim=(1, 2), keepdim=True)).clamp(max=1)
+
+
+unit_clip = clip_to(1.0)
 
 
 def short(part: Tensor, longest: float) -> Tensor:
-    return part * min(1.0, longest / float(part.norm()))
+    return part * min(1.0, longest / float(part.detach().norm()))
 
 
 def both(plan: Descent) -> list[Callable[..., Tensor]]:
@@ -139,6 +143,48 @@ def test_what_a_step_adds_to_the_weights_is_clipped_all_together() -> None:
     for run in (plan.unrolled, partial(plan.by_differences, epsilon=1e-6)):
         found = torch.autograd.grad(run(energy, start, [a, b]).sum(), [start, a, b])
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_as_published_is_the_authors_recursion() -> None:
+    """Written down again from their code, for a clip that is at work in every step."""
+    weight, start, longest, epsilon = random(4, NUM).requires_grad_(), random(*SHAPE, seed=3), 0.7, 1e-4
+    energy, lr, momentum, num = waves(weight), 0.3, 0.5, 4
+    points, here, velocity = [start], [], torch.zeros(SHAPE, dtype=torch.float64)
+    for k in range(num):
+        point = points[-1].clone().requires_grad_()
+        of_x, of_weight = torch.autograd.grad(energy(point, k), (point, weight))
+        here.append((torch.stack([short(part, longest) for part in of_x]), of_weight))
+        velocity = momentum * velocity - here[-1][0]
+        points.append(points[-1] + lr * velocity)
+    of_end = random(*SHAPE, seed=9)
+    back, carried, total = of_end, torch.zeros(SHAPE, dtype=torch.float64), torch.zeros_like(weight)
+    for k in reversed(range(num)):
+        carried = carried + lr * back
+        point = (points[k] + epsilon * carried).requires_grad_()
+        beside = torch.cat([g.flatten() for g in torch.autograd.grad(energy(point, k), (point, weight))])
+        assert beside.norm() > longest
+        of_x, of_weight = short(beside, longest).split([NUM, weight.numel()])
+        total = total - short((of_weight.view_as(weight) - here[k][1]) / epsilon, longest)
+        back = short(back - (of_x.view(SHAPE) - here[k][0]) / epsilon, longest)
+        carried = momentum * carried
+    plan = descent(clip_to(longest), num_steps=num, lr=lr, momentum=momentum, clip_back=longest)
+    x = start.clone().requires_grad_()
+    end = plan.as_published(energy, x, [weight], epsilon)
+    torch.testing.assert_close(end.detach(), points[-1])
+    found = torch.autograd.grad((end * of_end).sum(), (x, weight))
+    torch.testing.assert_close(found, (back, total.detach()), rtol=1e-5, atol=1e-7)
+    # What the start learns from is little else than the energy's slope there.
+    assert torch.cosine_similarity(found[0].flatten(), here[0][0].flatten(), 0) > 0.8
+
+
+def test_as_published_is_by_differences_where_nothing_is_clipped() -> None:
+    weight, start = random(4, NUM).requires_grad_(), random(*SHAPE, seed=3).requires_grad_()
+    plan = descent(num_steps=4, clip_back=1e6)
+    runs = [partial(run, epsilon=1e-5) for run in (plan.as_published, plan.by_differences)]
+    found, expected = (
+        gradients(lambda x, run=run: run(waves(weight), x, [weight]), start, weight) for run in runs
+    )
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("mode", ["unrolled", "by_differences"])

@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from vaebench.distributions import Gaussian
-from vaebench.posteriors.descent import Descent, Energy, shortened
+from vaebench.errors import UserError
+from vaebench.posteriors.descent import Descent
 from vaebench.posteriors.diagonal import Bound, DiagonalPosterior
+from vaebench.posteriors.second_derivatives import Energy, shortened
 from vaebench.ranges import Count, Decay, Natural, Positive
 
-Gradient = Literal["unrolled", "finite_difference", "first_order"]
+Gradient = Literal["unrolled", "finite_difference", "as_published", "first_order"]
 """What the encoder learns from, and the decoder beside its own gradient at the refined q. unrolled: the
-derivative through all steps, exactly. finite_difference: the same from differences of slopes, as the authors'
-code; noisy in float32, nothing but noise in bfloat16. first_order: as if the way from q_0 to q_K did not
-depend on q_0 nor on the decoder."""
+derivative through all steps, exactly. finite_difference: the same from differences of slopes; noisy in
+float32, nothing but noise in bfloat16. as_published: what the authors' code makes of these, whose clips leave
+little of the derivative and much of the ELBO's own slopes (second_derivatives.Published).
+first_order: as if the way from q_0 to q_K did not depend on q_0 nor on the decoder."""
 
 Together = Literal["datum", "batch"]
 """What one clip is over. batch: the mean (or log variance) of all data, as the authors' code, while the model
@@ -67,6 +70,11 @@ class SVIPosterior(DiagonalPosterior):
         epsilon: Positive,
     ) -> None:
         super().__init__(in_features, latent_dim, logvar_range=logvar_range)
+        if gradient == "as_published" and (clip_norm is None or not clip_back):
+            raise UserError(
+                "model.posterior.gradient=as_published is made of clips; "
+                "set model.posterior.clip_norm and clip_back=true."
+            )
         self.descent = Descent(num_steps, lr, momentum, self.clip, clip_norm if clip_back else None)
         self.divisor = divisor
         self.clip_norm = clip_norm
@@ -87,6 +95,8 @@ class SVIPosterior(DiagonalPosterior):
                 refined = self.descent.unrolled(energy, start, bound.parameters)
         elif self.gradient == "finite_difference":
             refined = self.descent.by_differences(energy, start, bound.parameters, self.epsilon)
+        elif self.gradient == "as_published":
+            refined = self.descent.as_published(energy, start, bound.parameters, self.epsilon)
         else:
             refined = start + (self.descent.end(energy, start) - start).detach()
         return self.gaussian(*refined)
