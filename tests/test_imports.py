@@ -31,7 +31,7 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
     "networks": "networks ranges errors tokens",
     "priors": "distributions ranges",
     "likelihoods": "likelihoods distributions ranges tokens",
-    "posteriors": "posteriors distributions networks ranges",
+    "posteriors": "posteriors distributions errors networks ranges",
     "models": "models model errors networks priors posteriors likelihoods terms distributions data.spec "
     "ranges tokens",
     "objectives": "objectives errors model distributions terms ranges",

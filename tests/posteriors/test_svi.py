@@ -16,6 +16,7 @@ from tests.sentences import lstm_vae, sentences, spec_of
 from tests.stopped import run_whole_and_stopped, same_bits
 from tests.toys import LinearGaussian, latent_model, make_context, measure, set_affine, toy_spec
 from vaebench.distributions import Gaussian, kl_divergence, log_mean_exp
+from vaebench.errors import UserError
 from vaebench.evaluation.active_units import ActiveUnits
 from vaebench.evaluation.bound import Bound
 from vaebench.evaluation.mutual_information import MutualInformation
@@ -439,3 +440,17 @@ def test_a_stopped_run_goes_on_with_the_same_bits(
     words = [*SMALL_RUN, f"model.posterior.gradient={mode}"]
     whole, stopped = run_whole_and_stopped(tmp_path, monkeypatch, lambda outputs: small_run(outputs, *words))
     assert same_bits(whole, stopped)
+
+
+@pytest.mark.parametrize("options", [{"clip_norm": None, "clip_back": True}, {"clip_back": False}])
+def test_the_published_gradient_without_its_clips_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="made of clips"):
+        refining(gradient="as_published", **options)
+
+
+def test_the_published_gradient_is_that_of_the_descent() -> None:
+    model, x = refining(gradient="as_published", clip_back=True, clip_norm=0.5).train(), data(5)
+    published = gradients_of(model, x)
+    exact = gradients_of(refining(clip_back=True, clip_norm=0.5).train(), x)
+    assert published.keys() == exact.keys()
+    assert any(not torch.allclose(published[name], exact[name], rtol=1e-2) for name in exact)
