@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,13 +13,13 @@ Energy = Callable[[Tensor, int], Tensor]
 Clip = Callable[[Tensor], Tensor]
 
 
+@dataclass
 class SecondDerivatives(ABC):
     """An energy at the points of one descent: slopes on the way there, their derivatives on the way back."""
 
-    def __init__(self, energy: Energy, weights: Sequence[Tensor], clip: Clip) -> None:
-        self.energy = energy
-        self.weights = weights
-        self.clip = clip
+    energy: Energy
+    weights: Sequence[Tensor]
+    clip: Clip
 
     @abstractmethod
     def slope(self, point: Tensor, step: int) -> Tensor:
@@ -35,12 +36,11 @@ class SecondDerivatives(ABC):
             return torch.autograd.grad(self.clip(leaf), leaf, of_clipped)[0]
 
 
+@dataclass
 class Exact(SecondDerivatives):
     """From the graph of every slope, kept until the descent's own is freed."""
 
-    def __init__(self, energy: Energy, weights: Sequence[Tensor], clip: Clip) -> None:
-        super().__init__(energy, weights, clip)
-        self.graphs: list[tuple[Tensor, Tensor]] = []
+    graphs: list[tuple[Tensor, Tensor]] = field(default_factory=list, init=False)
 
     def slope(self, point: Tensor, step: int) -> Tensor:
         with torch.enable_grad():
@@ -60,19 +60,12 @@ class Exact(SecondDerivatives):
         )
 
 
+@dataclass
 class Differences(SecondDerivatives):
     """From the slopes at x_k and at x_k + epsilon u (Kim et al. 2018, algorithm 1)."""
 
-    def __init__(
-        self,
-        energy: Energy,
-        weights: Sequence[Tensor],
-        clip: Clip,
-        epsilon: float,
-    ) -> None:
-        super().__init__(energy, weights, clip)
-        self.epsilon = epsilon
-        self.found: list[tuple[Tensor, tuple[Tensor, ...]]] = []
+    epsilon: float
+    found: list[tuple[Tensor, tuple[Tensor, ...]]] = field(default_factory=list, init=False)
 
     def slope(self, point: Tensor, step: int) -> Tensor:
         found = slopes(self.energy, point, step, self.weights)
@@ -92,6 +85,7 @@ class Differences(SecondDerivatives):
         return [(b - a) / self.epsilon for a, b in zip(here, there, strict=True)]
 
 
+@dataclass
 class Published(Differences):
     """As the authors' code takes the differences (github.com/harvardnlp/sa-vae, optim_n2n.py).
 
@@ -101,16 +95,7 @@ class Published(Differences):
     of the energy at the start, and the weights from theirs at every step. That is no meta-gradient.
     """
 
-    def __init__(
-        self,
-        energy: Energy,
-        weights: Sequence[Tensor],
-        clip: Clip,
-        epsilon: float,
-        longest: float,
-    ) -> None:
-        super().__init__(energy, weights, clip, epsilon)
-        self.longest = longest
+    longest: float
 
     def products(self, step: int, of_clipped: Tensor) -> Sequence[Tensor]:
         _, (slope, *of_weights) = self.found[step]

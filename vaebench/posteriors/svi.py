@@ -46,7 +46,7 @@ class SVIPosterior(DiagonalPosterior):
     them, mean and log variance and all data together, and so is all that a step adds to the gradient of the
     weights, as in the authors' code; without, it is exact, and grows without bound where the steps are long
     for the ELBO's curvature, which they become in training.
-    `logvar_range` holds before and after. `epsilon` is the reach of `finite_difference`.
+    `logvar_range` holds before and after. `epsilon` is the reach of differences.
     """
 
     is_amortised = False

@@ -99,7 +99,8 @@ def train(experiment: Experiment, results: Results) -> Model:
             },
         }
         checkpoints.save_best(best)
-    need_same_data(best["facts"]["data"], experiment.splits.origin, experiment.rundir.path)
+    else:
+        need_same_data(best["facts"]["data"], experiment.splits.origin, experiment.rundir.path)
     results.put_training(best["facts"])
     model.load_state_dict(best["model"])
     return model.eval()
