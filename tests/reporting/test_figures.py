@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.image import imsave
 
-from tests.reporting.madeup import put_run
+from tests.reporting.madeup import paper, put_both, put_run
 from vaebench.reporting.collect import find_runs
 from vaebench.reporting.compare import make_report
-from vaebench.reporting.figures import layers, over_models
-from vaebench.reporting.papers import load_papers
+from vaebench.reporting.figures import layers, montage, over_models
+from vaebench.reporting.papers import Figure, load_papers
 
 PROPAGATION = load_papers()["propagation"]
 RNG = np.random.default_rng(0)
@@ -46,3 +47,33 @@ def test_of_one_model_the_error_is_over_its_classifiers() -> None:
     assert error is not None
     assert error[1, 2] == pytest.approx(estimates[:, 1, 2].std(ddof=1) / 5**0.5)
     assert over_models([estimates[:1]])[1] is None
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_montage_has_a_column_for_each_row_of_the_table_or_a_line_if_stacked(
+    tmp_path: Path, stacked: bool
+) -> None:
+    """Of two pictures SCVAE recorded one: where the other would be is nothing, and nothing moves up."""
+    put_both(tmp_path, 90.0, 88.0, seeds=1)
+    grey = {("vae", "wide"): 0.2, ("vae", "tall"): 0.4, ("scvae", "tall"): 0.8}
+    for (row, name), value in grey.items():
+        (folder,) = tmp_path.glob(f"*/{row}/*/*/v0")
+        (folder / "figures").mkdir(exist_ok=True)
+        size = (10, 40) if name == "wide" else (40, 10)
+        imsave(folder / f"figures/{name}.png", np.full(size, value), cmap="gray", vmin=0, vmax=1)
+    report = make_report({"mine": paper()}, list(find_runs(tmp_path))).targets["mine-table1"]
+    canvas = montage(
+        report, Figure(kind="montage", rows=("vae", "scvae"), pictures=("wide", "tall"), stacked=stacked)
+    )
+    assert canvas is not None
+    shown = {}
+    for axis in canvas.axes:
+        spec = axis.get_subplotspec()
+        assert spec is not None
+        place = (
+            (spec.rowspan.start, spec.colspan.start) if stacked else (spec.colspan.start, spec.rowspan.start)
+        )
+        for image in axis.images:
+            values = np.asarray(image.get_array())
+            shown[place] = (values.shape[:2], round(float(values[0, 0, 0]), 1))
+    assert shown == {(0, 0): ((10, 40), 0.2), (0, 1): ((40, 10), 0.4), (1, 1): ((40, 10), 0.8)}
