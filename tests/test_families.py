@@ -52,6 +52,7 @@ COMBINATIONS = {  # axes that no family has together
     ],
     "svi fae conv": ["model=fae_conv", "model/posterior=svi", "model.posterior.num_steps=2"],
     "mae vamp": ["model=mae", "model/prior=vamp"],
+    "adam_averaged": ["model=vae", "training/optimizer=adam_averaged"],
     "adam_norm_grad": ["model=vae", "training/optimizer=adam_norm_grad"],
 }
 SCVAE_TABLE_2 = [  # as the README has them

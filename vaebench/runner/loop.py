@@ -16,6 +16,7 @@ from tqdm import tqdm
 from vaebench.data.batches import Batches
 from vaebench.model import Model
 from vaebench.objectives.base import Objective
+from vaebench.runner.averaging import weights_to_keep
 from vaebench.runner.checkpoint import State
 from vaebench.runner.meter import Meter, NotFiniteError
 from vaebench.runner.schedules import SeesValidation
@@ -126,7 +127,8 @@ def fit(training: Training) -> None:
             run_epoch(training, bar)
             if training.stop_requested():
                 return
-            line = finish_epoch(training)
+            with weights_to_keep(training.optimizer):
+                line = finish_epoch(training)
             bar.set_postfix_str(summary(line["valid"], training.model))
             log.log(logging.DEBUG if training.show_bar else logging.INFO, "%s", one_line(line, training))
     save(training)

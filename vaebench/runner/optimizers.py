@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vaebench.ranges import Decay, NonNegative, Positive
+from vaebench.runner.averaging import AveragedAdam
 
 
 def adam(
@@ -29,6 +30,14 @@ def adam_norm_grad(
     """Adam on gradients of unit norm, the optimiser of the VampPrior's code (Tomczak & Welling 2018)."""
     trained, fused = _trained(parameters)
     return AdamNormGrad(trained, lr=lr, betas=betas, fused=fused)
+
+
+def adam_averaged(
+    parameters: Iterable[nn.Parameter], *, lr: Positive, betas: tuple[Decay, Decay], decay: Decay
+) -> torch.optim.Optimizer:
+    """Adam whose training keeps averages of the weights, not the last ones (Polyak & Juditsky 1992)."""
+    trained, fused = _trained(parameters)
+    return AveragedAdam(trained, lr=lr, betas=betas, fused=fused, decay=decay)
 
 
 def sgd(parameters: Iterable[nn.Parameter], *, lr: Positive, momentum: Decay) -> torch.optim.Optimizer:
