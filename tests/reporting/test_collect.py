@@ -1,8 +1,11 @@
 """What is read of run directories, which of several runs is used, and what is told of the rest."""
 
+import copy
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -11,6 +14,7 @@ from vaebench.report import load_runs, write_report
 from vaebench.reporting.collect import COLUMNS, find_runs
 from vaebench.reporting.compare import make_report
 from vaebench.reporting.match import match
+from vaebench.reporting.measures import per_datum
 from vaebench.reporting.number import numbers_of
 from vaebench.reporting.papers import load_papers
 from vaebench.status import table
@@ -60,6 +64,34 @@ def test_the_measurement_over_the_most_data_counts() -> None:
     whole, longer = entry("nll", 91.6, 10000, 500), entry("nll", 91.2, 10000, 5000)
     assert numbers_of({"evaluations": [whole, easy]})["nll_nats"].value == 91.6
     assert numbers_of({"evaluations": [easy, longer, whole]})["nll_nats"].value == 91.2
+
+
+def test_files_are_those_of_the_measurement_that_counts(tmp_path: Path) -> None:
+    """The full one came second here, so that its files have the marked names."""
+    row = paper().rows["vae"]
+    folder = put_run(tmp_path, row, nll_nats=88.0)
+    (run,) = find_runs(tmp_path)
+    assert (
+        run.file("arrays/of_nll.npz") == folder / "arrays/of_nll.npz"
+    )  # as older results
+    results = json.loads((folder / "results.json").read_text())
+    (full,) = results["evaluations"]
+    points = np.array([87.0, 89.0])
+    full["measurements"][0]["n"] = len(points)
+    quick = copy.deepcopy(full)
+    quick["measurements"][0] |= {"n": 1, "value": 1.0}
+    full["files"] = {"arrays/nll_500_2.npz": "arrays/nll_500_2_c0ffee.npz"}
+    quick["files"] = {name: name for name in ("arrays/nll_500_2.npz", "arrays/of_quick.npz")}
+    for entries in ([full, quick], [quick, full]):
+        (folder / "results.json").write_text(json.dumps(results | {"evaluations": entries}))
+        np.savez(folder / "arrays/nll_500_2_c0ffee.npz", log_px=-points, index=np.array([3, 5]))
+        np.savez(folder / "arrays/nll_500_2.npz", log_px=-points, index=np.array([0, 1]))
+        (run,) = find_runs(tmp_path)
+        assert run.file("arrays/nll_500_2.npz") == folder / "arrays/nll_500_2_c0ffee.npz"
+        assert run.file("arrays/of_quick.npz") == folder / "arrays/of_quick.npz"
+        _, index = per_datum(run, "nll_nats", run.numbers["nll_nats"])
+        assert index is not None
+        assert index.tolist() == [3, 5]
 
 
 def test_a_quick_look_hides_no_full_measurement() -> None:

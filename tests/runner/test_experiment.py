@@ -77,6 +77,28 @@ def test_changed_suite_runs_only_what_is_missing(tmp_path: Path, monkeypatch: py
     assert all(entry in after["evaluations"] for entry in before["evaluations"])
 
 
+def test_a_quick_look_leaves_the_files_of_a_fuller_measurement(tmp_path: Path) -> None:
+    small_run(tmp_path)
+    folder, name = only_run(tmp_path), "arrays/kl_per_unit.npz"
+    before = (folder / name).read_bytes()
+    entries = small_run(tmp_path, "evaluation.bound.num_samples=3")["evaluations"]
+    full, quick = [entry["files"] for entry in entries if entry["name"] == "bound"]
+    assert full == {name: name, "arrays/bound_10.npz": "arrays/bound_10.npz"}
+    assert quick["arrays/bound_3.npz"] == "arrays/bound_3.npz"
+    assert quick[name] != name
+    assert (folder / name).read_bytes() == before
+    assert (folder / quick[name]).is_file()
+
+
+def test_a_newer_version_overwrites_the_files_whose_numbers_it_replaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_run(tmp_path)
+    monkeypatch.setattr(Bound, "version", 2)
+    bound, _ = small_run(tmp_path, "evaluation.bound.num_samples=3")["evaluations"]
+    assert bound["files"]["arrays/kl_per_unit.npz"] == "arrays/kl_per_unit.npz"
+
+
 def test_newer_evaluator_version_replaces_the_older_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

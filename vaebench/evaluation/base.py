@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vaebench.atomic import write_bytes
+from vaebench.atomic import write_bytes, write_text
 from vaebench.data.batches import in_order
 from vaebench.data.spec import DataSpec, SplitName, Splits
 from vaebench.distributions import Distribution, Posterior
 from vaebench.evaluation.encode import forget, refined, scratch_of
+from vaebench.evaluation.filing import Filing
 from vaebench.evaluation.scratch import save_npz
 from vaebench.model import Model
 from vaebench.seeding import derive_seed, seeded
@@ -77,6 +78,7 @@ class Context:
     check_stop: Callable[[], None] = lambda: None
     """Raises where the process was asked to stop."""
     _encoded: dict[str, Posterior] = field(default_factory=dict)
+    _filing: Filing | None = None
 
     @property
     def device(self) -> torch.device:
@@ -168,9 +170,25 @@ class Context:
         """Remove what was kept of the encodings. To be called once no evaluation is left to do."""
         forget(self.directory)
 
+    @property
+    def filing(self) -> Filing:
+        """Where the evaluation that is running files what it saves."""
+        if self._filing is None:
+            self._filing = Filing(self.directory)
+        return self._filing
+
+    def file_as(self, taken: Collection[str], settings: Mapping[str, Any]) -> Filing:
+        """Begin an evaluation of these settings, which may overwrite none of the files in `taken`."""
+        self._filing = Filing(self.directory, taken, settings)
+        return self._filing
+
     def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """File arrays as `arrays/<name>.npz`."""
-        save_npz(self.directory / "arrays" / f"{name}.npz", arrays)
+        save_npz(self.filing.path(f"arrays/{name}.npz"), arrays)
+
+    def save_text(self, name: str, text: str) -> None:
+        """File a text as `<name>.txt`."""
+        write_text(self.filing.path(f"{name}.txt"), text)
 
     def save_figure(self, name: str, figure: Any) -> None:
         """File a matplotlib figure as `figures/<name>.png`."""
@@ -178,7 +196,7 @@ class Context:
 
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
-        write_bytes(self.directory / "figures" / f"{name}.png", buffer.getvalue())
+        write_bytes(self.filing.path(f"figures/{name}.png"), buffer.getvalue())
 
 
 def need_data(num: int, least: int) -> None:

@@ -8,7 +8,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vaebench.atomic import write_text
 from vaebench.evaluation.base import Context, Measurement, NotApplicableError
 from vaebench.evaluation.decoding import at_temperature, beam_search, greedy
 from vaebench.ranges import Count, Positive, Several
@@ -90,4 +89,4 @@ def spell(x: Tensor, words: Sequence[str]) -> list[str]:
 def file(context: Context, name: str, blocks: dict[str, list[str]]) -> None:
     """File sentences as `sentences/<name>.txt`, each block under its heading."""
     text = "\n".join("\n".join([f"# {heading}", *lines, ""]) for heading, lines in blocks.items())
-    write_text(context.directory / "sentences" / f"{name}.txt", text)
+    context.save_text(f"sentences/{name}", text)

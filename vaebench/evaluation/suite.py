@@ -6,7 +6,7 @@ import logging
 import math
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -28,17 +28,26 @@ def is_done(entry: Mapping[str, Any] | None, version: int) -> bool:
     return entry is not None and entry["status"] != "failed" and entry["version"] >= version
 
 
-def run_one(name: str, evaluator: Evaluator, settings: Mapping[str, Any], context: Context) -> Entry:
+def run_one(
+    name: str,
+    evaluator: Evaluator,
+    settings: Mapping[str, Any],
+    context: Context,
+    taken: Collection[str] = (),
+) -> Entry:
     """An entry for results.json: complete, not applicable with the reason, or failed with the traceback.
 
-    What came out infinite or NaN is told; JSON has no such numbers, so that its value is filed as null.
+    Its files are named by the evaluator, except where other entries have `taken` such a name. What came out
+    infinite or NaN is told; JSON has no such numbers, so that its value is filed as null.
     """
     entry: Entry = {"name": name, "version": evaluator.version, "settings": dict(settings)}
+    filing = context.file_as(taken, settings)
     started = time.perf_counter()
     try:
         with seeded(derive_seed(context.seed, "evaluation", name)):
             measurements = list(evaluator.run(context))
         entry |= {"status": "complete", "measurements": [asdict(m) for m in measurements]}
+        entry["files"] = filing.filed
         if bad := [m.name for m in measurements if not math.isfinite(m.value)]:
             log.warning("evaluation.%s: %s came out infinite or NaN", name, ", ".join(bad))
     except NotApplicableError as reason:

@@ -16,7 +16,7 @@ import yaml
 from vaebench.atomic import read_json
 from vaebench.config.experiments import leaves_of
 from vaebench.errors import UserError
-from vaebench.reporting.number import Number, left_out, numbers_of
+from vaebench.reporting.number import Number, files_of, left_out, numbers_of
 from vaebench.runstate import holder_of
 
 RUN = re.compile(
@@ -57,6 +57,14 @@ class Run:
     @cached_property
     def numbers(self) -> dict[str, Number]:
         return numbers_of(self.results)
+
+    def file(self, name: str) -> Path:
+        """What is filed as `arrays/<stem>.npz` or `figures/<stem>.png` by the evaluation of most effort."""
+        return self.path / self._files.get(name, name)
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        return files_of(self.results)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -145,7 +153,7 @@ def check_results(results: Any) -> None:
         raise UserError(f"results.json has schema version {version}, this vaebench reads {SCHEMA_VERSION}")
     try:
         results["run"]["tier"], results["training"].items()
-        numbers_of(results)
+        numbers_of(results), files_of(results)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"results.json is incomplete: {type(error).__name__}: {error}") from error
 

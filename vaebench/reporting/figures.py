@@ -237,14 +237,14 @@ def _first(report: TargetReport, row: str) -> Run:
 
 
 def _picture(report: TargetReport, row: str, name: str) -> Path | None:
-    paths = [run.path / "figures" / f"{name}.png" for run in report.runs[row].runs.values()]
+    paths = [run.file(f"figures/{name}.png") for run in report.runs[row].runs.values()]
     return next((path for path in paths if path.is_file()), None)
 
 
 def _arrays(run: Run, name: str) -> dict[str, np.ndarray]:
     """Stored arrays, or nothing where they cannot be read."""
     try:
-        with np.load(run.path / "arrays" / f"{name}.npz") as stored:
+        with np.load(run.file(f"arrays/{name}.npz")) as stored:
             return dict(stored)
     except (OSError, ValueError):
         return {}

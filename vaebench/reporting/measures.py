@@ -52,7 +52,8 @@ def per_datum(run: Run, measurement: str, number: Number) -> tuple[np.ndarray | 
     if measurement not in PER_DATUM:
         return None, None
     pattern, array, sign = PER_DATUM[measurement]
-    path = run.path / "arrays" / f"{pattern.format(n=number.n, **number.settings)}.npz"
+    name = f"arrays/{pattern.format(n=number.n, **number.settings)}.npz"
+    path = run.path / number.files.get(name, name)
     try:
         with np.load(path) as stored:
             values = sign * stored[array].astype(np.float64)

@@ -20,6 +20,8 @@ class Number:
     n: int
     evaluator: str
     settings: Mapping[str, Any]
+    files: Mapping[str, str]
+    """Name -> path in the run directory, of what its evaluation filed."""
 
 
 EFFORT = ("num_samples", "num_train", "num_steps", "num_runs", "epochs")
@@ -32,14 +34,21 @@ def numbers_of(results: Mapping[str, Any]) -> dict[str, Number]:
     """
     best: dict[str, tuple[tuple[float, ...], Number]] = {}
     for entry in results.get("evaluations", []):
-        settings = entry["settings"]
-        asked = [math.inf if (more := settings.get(key, 0)) is None else float(more) for key in EFFORT]
+        of_entry = (entry["name"], entry["settings"], entry.get("files", {}))
         for m in filter(_is_usable, entry["measurements"]):
-            number = Number(m["value"], m["standard_error"], m["unit"], int(m["n"]), entry["name"], settings)
-            weight = (number.n, *asked, float(entry.get("seconds") or 0))
+            number = Number(m["value"], m["standard_error"], m["unit"], int(m["n"]), *of_entry)
+            weight = _effort(number.n, entry)
             if m["name"] not in best or weight > best[m["name"]][0]:
                 best[m["name"]] = weight, number
     return {name: number for name, (_, number) in best.items()}
+
+
+def files_of(results: Mapping[str, Any]) -> dict[str, str]:
+    """Name -> path in the run directory of every file; of those of one name, that of the most effort."""
+    entries = [entry for entry in results.get("evaluations", []) if entry.get("files")]
+    most = lambda entry: max((m["n"] for m in entry["measurements"]), default=0)  # noqa: E731
+    entries.sort(key=lambda entry: _effort(most(entry), entry))
+    return {name: path for entry in entries for name, path in entry["files"].items()}
 
 
 def left_out(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -56,6 +65,13 @@ def settled(results: Mapping[str, Any]) -> set[str]:
     done = ("complete", "not_applicable")
     names = {entry["name"] for entry in results.get("evaluations", []) if entry.get("status") in done}
     return names - {name for name, _ in left_out(results)}
+
+
+def _effort(n: int, entry: Mapping[str, Any]) -> tuple[float, ...]:
+    """What the better measured of two is greater in: data, draws or training, time."""
+    settings = entry["settings"]
+    asked = [math.inf if (more := settings.get(key, 0)) is None else float(more) for key in EFFORT]
+    return (n, *asked, float(entry.get("seconds") or 0))
 
 
 def _is_usable(measurement: Mapping[str, Any]) -> bool:

@@ -134,8 +134,10 @@ def evaluate(experiment: Experiment, model: Model, todo: Mapping[str, Evaluator]
     with matmul_precision(precision):
         for name, evaluator in todo.items():
             experiment.stop.raise_if_requested()
-            node = experiment.config["evaluation"][name]
-            entry = run_one(name, evaluator, settings_of(node), context)
+            settings = settings_of(experiment.config["evaluation"][name])
+            others = results.beside(name, evaluator.version, settings)
+            taken = {path for entry in others for path in entry.get("files", {}).values()}
+            entry = run_one(name, evaluator, settings, context, taken)
             results.put(entry | {"matmul_precision": precision})
     if not failed(experiment, results):
         context.close()

@@ -68,15 +68,20 @@ class Results:
                 return entry
         return None
 
+    def beside(self, name: str, version: int, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What stays when an entry is filed: all but the one with its name and settings and those of older
+        versions of its evaluator."""
+        return [
+            entry
+            for entry in self.content["evaluations"]
+            if entry["name"] != name
+            or (entry["settings"] != _plain(settings) and entry["version"] >= version)
+        ]
+
     def put(self, entry: Mapping[str, Any]) -> None:
         """File an entry in place of the one with its name and settings, and of those of older versions."""
         entry = _plain(entry)
-        others = [
-            other
-            for other in self.content["evaluations"]
-            if other["name"] != entry["name"]
-            or (other["settings"] != entry["settings"] and other["version"] >= entry["version"])
-        ]
+        others = self.beside(entry["name"], entry["version"], entry["settings"])
         key = lambda entry: (entry["name"], json.dumps(entry["settings"], sort_keys=True))  # noqa: E731
         self.content["evaluations"] = sorted([*others, entry], key=key)
         write_json(self.path, self.content)
