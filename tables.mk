@@ -32,5 +32,5 @@ TABLES += zhao zhao-fig2 zhao-fig4 zhao-fig5 zhao-fig6
 zhao: ## Zhao, Song & Ermon, 2017, arXiv 1702.08658
 zhao-fig2: ## Figure 2: variance of x given z over the plane of codes (full 6 min, reduced 5 min, smoke 20 s)
 zhao-fig4: ## Figure 4: samples of the sequential VAE, step by step (full 1 month (a GPU 2 h), reduced 1 h, smoke 60 s)
-zhao-fig5: ## Figure 5: MNIST, PixelCNN, with and without regularisation (full 1 day (a GPU 30 min), reduced 1 h, smoke 30 s)
+zhao-fig5: ## Figure 5: MNIST, PixelCNN, with and without regularisation (full 1 day (a GPU 30 min), reduced 2.5 h, smoke 30 s)
 zhao-fig6: ## Figure 6: CIFAR-10, PixelCNN++, with and without regularisation (full 3 months (a GPU 4 h), reduced 1 h, smoke 60 s)
