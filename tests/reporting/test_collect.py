@@ -71,9 +71,7 @@ def test_files_are_those_of_the_measurement_that_counts(tmp_path: Path) -> None:
     row = paper().rows["vae"]
     folder = put_run(tmp_path, row, nll_nats=88.0)
     (run,) = find_runs(tmp_path)
-    assert (
-        run.file("arrays/of_nll.npz") == folder / "arrays/of_nll.npz"
-    )  # as older results
+    assert run.file("arrays/of_nll.npz") == folder / "arrays/of_nll.npz"  # as older results
     results = json.loads((folder / "results.json").read_text())
     (full,) = results["evaluations"]
     points = np.array([87.0, 89.0])
