@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -77,8 +77,12 @@ class Context:
     show_bar: bool = False
     check_stop: Callable[[], None] = lambda: None
     """Raises where the process was asked to stop."""
+    filing: Filing = field(init=False)
+    """Of the evaluation that is running: where what it saves goes."""
     _encoded: dict[str, Posterior] = field(default_factory=dict)
-    _filing: Filing | None = None
+
+    def __post_init__(self) -> None:
+        self.filing = Filing(self.directory)
 
     @property
     def device(self) -> torch.device:
@@ -169,18 +173,6 @@ class Context:
     def close(self) -> None:
         """Remove what was kept of the encodings. To be called once no evaluation is left to do."""
         forget(self.directory)
-
-    @property
-    def filing(self) -> Filing:
-        """Where the evaluation that is running files what it saves."""
-        if self._filing is None:
-            self._filing = Filing(self.directory)
-        return self._filing
-
-    def file_as(self, taken: Collection[str], settings: Mapping[str, Any]) -> Filing:
-        """Begin an evaluation of these settings, which may overwrite none of the files in `taken`."""
-        self._filing = Filing(self.directory, taken, settings)
-        return self._filing
 
     def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """File arrays as `arrays/<name>.npz`."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 
+@dataclass
 class Filing:
     """Paths of what one evaluation files, none of which is another one's.
 
@@ -16,19 +18,17 @@ class Filing:
     look leaves the pictures of a full measurement as they are.
     """
 
-    def __init__(
-        self, directory: Path, taken: Collection[str] = (), settings: Mapping[str, Any] | None = None
-    ) -> None:
-        self.directory = directory
-        self.taken = frozenset(taken)
-        text = json.dumps(dict(settings or {}), sort_keys=True, default=str)
-        self.mark = hashlib.sha256(text.encode()).hexdigest()[:6]
-        self.filed: dict[str, str] = {}
-        """Name -> the path in the run directory, of all that `path` was asked for."""
+    directory: Path
+    taken: Collection[str] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    filed: dict[str, str] = field(default_factory=dict, init=False)
+    """Name -> the path in the run directory, of all that `path` was asked for."""
 
     def path(self, name: str) -> Path:
         """Where `<folder>/<stem>.<suffix>` goes."""
-        plain = PurePosixPath(name)
-        free = plain if name not in self.taken else plain.with_stem(f"{plain.stem}_{self.mark}")
+        free = PurePosixPath(name)
+        if name in self.taken:
+            text = json.dumps(self.settings, sort_keys=True)
+            free = free.with_stem(f"{free.stem}_{hashlib.sha256(text.encode()).hexdigest()[:6]}")
         self.filed[name] = str(free)
         return self.directory / free

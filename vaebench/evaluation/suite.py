@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vaebench.evaluation.base import Context, Evaluator, NotApplicableError
+from vaebench.evaluation.filing import Filing
 from vaebench.seeding import derive_seed, seeded
 
 log = logging.getLogger(__name__)
@@ -41,13 +42,13 @@ def run_one(
     infinite or NaN is told; JSON has no such numbers, so that its value is filed as null.
     """
     entry: Entry = {"name": name, "version": evaluator.version, "settings": dict(settings)}
-    filing = context.file_as(taken, settings)
+    context.filing = Filing(context.directory, taken, settings)
     started = time.perf_counter()
     try:
         with seeded(derive_seed(context.seed, "evaluation", name)):
             measurements = list(evaluator.run(context))
         entry |= {"status": "complete", "measurements": [asdict(m) for m in measurements]}
-        entry["files"] = filing.filed
+        entry["files"] = context.filing.filed
         if bad := [m.name for m in measurements if not math.isfinite(m.value)]:
             log.warning("evaluation.%s: %s came out infinite or NaN", name, ", ".join(bad))
     except NotApplicableError as reason:

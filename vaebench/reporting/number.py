@@ -45,10 +45,12 @@ def numbers_of(results: Mapping[str, Any]) -> dict[str, Number]:
 
 def files_of(results: Mapping[str, Any]) -> dict[str, str]:
     """Name -> path in the run directory of every file; of those of one name, that of the most effort."""
-    entries = [entry for entry in results.get("evaluations", []) if entry.get("files")]
-    most = lambda entry: max((m["n"] for m in entry["measurements"]), default=0)  # noqa: E731
-    entries.sort(key=lambda entry: _effort(most(entry), entry))
-    return {name: path for entry in entries for name, path in entry["files"].items()}
+
+    def effort(entry: Mapping[str, Any]) -> tuple[float, ...]:
+        return _effort(max((m["n"] for m in entry["measurements"]), default=0), entry)
+
+    entries = sorted(results.get("evaluations", []), key=effort)
+    return {name: path for entry in entries for name, path in entry.get("files", {}).items()}
 
 
 def left_out(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

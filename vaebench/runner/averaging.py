@@ -44,24 +44,30 @@ class AveragedAdam(Adam):
         for group in self.param_groups:
             group["num_averaged"] += 1  # on the host: Adam's own count is on the device
             share = (1 - group["decay"]) / (1 - group["decay"] ** group["num_averaged"])
-            moved = [weights for weights in group["params"] if weights in self.state]
+            moved = self._moved(group)
             for weights in moved:
                 if "average" not in self.state[weights]:
                     self.state[weights]["average"] = weights.clone()
-            torch._foreach_lerp_([self.state[weights]["average"] for weights in moved], moved, share)
+            torch._foreach_lerp_(self._averages(moved), moved, share)
         return loss
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Copied in and out, so that whoever holds the weights' memory, as a CUDA graph does, sees them."""
-        moved: list[Tensor] = [weights for group in self.param_groups for weights in group["params"]]
-        moved = [weights for weights in moved if weights in self.state]
+        moved = [weights for group in self.param_groups for weights in self._moved(group)]
         before = [weights.detach().clone() for weights in moved]
-        _copy(moved, [self.state[weights]["average"] for weights in moved])
+        _copy(moved, self._averages(moved))
         try:
             yield
         finally:
             _copy(moved, before)
+
+    def _moved(self, group: dict[str, Any]) -> list[Tensor]:
+        """Those weights of a group that had a gradient so far."""
+        return [weights for weights in group["params"] if weights in self.state]
+
+    def _averages(self, moved: list[Tensor]) -> list[Tensor]:
+        return [self.state[weights]["average"] for weights in moved]
 
 
 @torch.no_grad()

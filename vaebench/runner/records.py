@@ -71,11 +71,11 @@ class Results:
     def beside(self, name: str, version: int, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What stays when an entry is filed: all but the one with its name and settings and those of older
         versions of its evaluator."""
+        mine = _plain(settings)
         return [
             entry
             for entry in self.content["evaluations"]
-            if entry["name"] != name
-            or (entry["settings"] != _plain(settings) and entry["version"] >= version)
+            if entry["name"] != name or (entry["settings"] != mine and entry["version"] >= version)
         ]
 
     def put(self, entry: Mapping[str, Any]) -> None:
