@@ -19,7 +19,8 @@ from vaebench.reporting.collect import Run
 from vaebench.reporting.compare import Report, TargetReport
 from vaebench.reporting.markup import Markup, chip, element, folded_list, table
 from vaebench.reporting.origin import attempt_of
-from vaebench.reporting.tables import claim_cells, numbers, remarks, words
+from vaebench.reporting.remarks import remarks
+from vaebench.reporting.tables import claim_cells, numbers, words
 
 ASSETS = Path(__file__).parent / "assets"
 PICTURE_BYTES = 20 * 2**20

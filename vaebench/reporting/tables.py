@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -12,6 +12,7 @@ from vaebench.reporting.cells import CELL_VERDICTS, Cell
 from vaebench.reporting.claims import ClaimVerdict
 from vaebench.reporting.compare import CLAIM_VERDICTS, Report, TargetReport
 from vaebench.reporting.origin import origin
+from vaebench.reporting.remarks import remarks
 
 MISSING = "not run"
 DAGGER = r"$^\dagger$"
@@ -110,19 +111,6 @@ def claim_cells(claim: ClaimVerdict) -> list[str]:
     notes = [note for note in (claim.claim.note, *claim.notes) if note]
     where = f"{claim.claim.says} ({claim.claim.where})"
     return [where, claim.verdict, confidence, " ".join(map(str, claim.seeds)), "; ".join(notes)]
-
-
-def remarks(report: TargetReport) -> Iterable[str]:
-    """What a reader of the numbers must know, each once."""
-    labels = report.paper.rows
-    if report.missing:
-        yield f"Not run: {'; '.join(report.missing)}."
-    by_note: dict[str, list[str]] = {}
-    for cell in report.cells.values():
-        for note in cell.notes:
-            by_note.setdefault(note, []).append(f"{labels[cell.row].label} {cell.column}")
-    for note, cells in by_note.items():
-        yield f"{', '.join(cells) if len(cells) < len(report.cells) else 'All'}: {note}."
 
 
 def words(report: Report, paper: str) -> list[str]:
