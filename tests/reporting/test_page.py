@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.browser import Browser, browser
-from tests.reporting.madeup import paper, put, put_run
+from tests.reporting.madeup import paper, put, put_both, put_run
 from vaebench.report import write_report
 from vaebench.reporting.collect import find_runs
 from vaebench.reporting.compare import make_report
+from vaebench.reporting.page import counts_of
 from vaebench.reporting.papers import Row, load_papers
 
 REASON = "<!-- <script></script><b id=broken>"
@@ -39,6 +40,17 @@ def test_data_have_nothing_that_html_could_take_for_markup(page: Path) -> None:
     data = page.read_text().partition('type="application/json">')[2].partition("</script>")[0]
     assert "<" not in data
     assert REASON in [run["note"] for run in json.loads(data)]
+
+
+def test_the_claims_of_a_paper_are_counted_at_the_top(tmp_path: Path) -> None:
+    better = {"greater": {"measure": "nll_nats", "pairs": [["vae", "scvae"]]}}
+    worse = {"greater": {"measure": "nll_nats", "pairs": [["scvae", "vae"]]}}
+    absent = {"greater": {"measure": "kl", "pairs": [["vae", "scvae"]]}}
+    put_both(tmp_path, vae=88.0, scvae=84.0)
+    report = make_report({"mine": paper(better, worse, better, absent)}, list(find_runs(tmp_path)))
+    cells = "<td>2</td><td>1</td><td></td><td>1</td>"
+    link = '<a href="#mine" title="A paper">mine</a>'
+    assert counts_of(report, "mine") == f"<tr><th>{link}</th>{cells}</tr>"
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from vaebench.atomic import finite
 from vaebench.reporting.cells import Cell
 from vaebench.reporting.claims import ClaimVerdict
 from vaebench.reporting.collect import Run
-from vaebench.reporting.compare import Report, TargetReport
+from vaebench.reporting.compare import CLAIM_VERDICTS, Report, TargetReport
 from vaebench.reporting.markup import Markup, chip, element, folded_list, table
 from vaebench.reporting.origin import attempt_of
 from vaebench.reporting.remarks import remarks
@@ -57,16 +57,26 @@ def head_of(report: Report, outputs: Path) -> Markup:
     states = Counter(run.state for run in report.runs)
     told = ", ".join(f"{count} {state}" for state, count in states.most_common()) or "no run yet"
     made = datetime.now(UTC).isoformat(timespec="minutes")
-    links = (element("a", name, href=f"#{name}") for name in (*report.papers, "runs", "compare"))
+    links = (element("a", name, href=f"#{name}") for name in ("runs", "compare"))
     unfinished = [run for run in report.runs if run.state not in ("complete", "unreadable")]
     return element(
         "header",
         element("h1", "vaebench"),
         element("p", f"{outputs}: {told}; made {made}"),
         element("nav", *links),
+        table(("claims of", *CLAIM_VERDICTS), (counts_of(report, name) for name in report.papers)),
         folded_list("Could not be used", report.problems, is_open=True),
         folded_list("Not complete", [f"{run}: {run.state} {run.note}" for run in unfinished], is_open=True),
     )
+
+
+def counts_of(report: Report, paper: str) -> Markup:
+    """How many of a paper's claims have which verdict, and where its tables are."""
+    targets = [target for target in report.targets.values() if target.name.paper == paper]
+    count = Counter(verdict for target in targets for verdict in target.counts()[1].elements())
+    cells = (element("td", str(count[verdict] or "")) for verdict in CLAIM_VERDICTS)
+    link = element("a", paper, href=f"#{paper}", title=report.papers[paper].title)
+    return element("tr", element("th", link), *cells)
 
 
 def paper_of(report: Report, paper: str, figures: Mapping[str, bytes]) -> Markup:
