@@ -16,6 +16,7 @@ from tqdm import tqdm
 from vaebench.data.batches import Batches
 from vaebench.model import Model
 from vaebench.objectives.base import Objective
+from vaebench.runner import alarms
 from vaebench.runner.averaging import weights_to_keep
 from vaebench.runner.checkpoint import State
 from vaebench.runner.meter import Meter, NotFiniteError
@@ -24,7 +25,6 @@ from vaebench.runner.step import Step
 from vaebench.seeding import random_state, restore_random_state
 
 log = logging.getLogger(__name__)
-COLLAPSED_KL = 0.1  # nats
 
 Numbers = dict[str, float]
 
@@ -184,7 +184,7 @@ def finish_epoch(training: Training) -> dict[str, Any]:
     elif training.patience is not None and progress.impatience >= training.patience:
         progress.stopped = f"no better validation {criterion} for {training.patience} epochs"
     training.meter.reset()
-    warn_of_collapse(valid, progress)
+    alarms.warn(progress.epoch, train, valid)
     progress.seconds += training.clock()
     line = {
         "epoch": progress.epoch,
@@ -195,18 +195,6 @@ def finish_epoch(training: Training) -> dict[str, Any]:
     }
     training.record(line)
     return line
-
-
-def warn_of_collapse(valid: Numbers, progress: Progress) -> None:
-    """Say so when the code no longer depends on the data, at the epochs 1, 2, 4, 8, ..."""
-    if "active_units" not in valid:  # no code, or one datum
-        return
-    collapsed = valid["kl"] < COLLAPSED_KL or valid["active_units"] == 0
-    if collapsed and progress.epoch & (progress.epoch - 1) == 0:
-        log.warning(
-            "epoch %d: the code hardly depends on the data (KL %.3f nats, %d active units): collapse?",
-            progress.epoch, valid["kl"], valid["active_units"],
-        )  # fmt: skip
 
 
 def summary(valid: Numbers, model: Model) -> str:
