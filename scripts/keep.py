@@ -3,64 +3,90 @@
     python -m scripts.keep outputs results/runs
     python -m vaebench.report results/runs --out report     # the same tables and verdicts
 
-Of each run: its config, provenance, results, status, curves and arrays (which verdicts take their draws
-from), and the pictures that the tables' figures show. Checkpoints and logs stay behind. Runs that were kept
-before stay, also where `outputs` no longer has them.
+Of each complete run of a row, at each wanted tier: its config, provenance, results, status, curves and arrays
+(which verdicts take their draws from), and the pictures that figures show of it. Checkpoints and logs stay
+behind. Runs that were kept before stay, also where `outputs` no longer has them; those that are no row of a
+table any more, or are superseded by another, are named.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
-from collections.abc import Collection, Iterator
+import sys
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from vaebench.atomic import write_text
+from vaebench.errors import UserError
 from vaebench.reporting.collect import Run, find_runs
-from vaebench.reporting.compare import TargetReport, make_report
-from vaebench.reporting.papers import TIERS, load_papers
+from vaebench.reporting.match import match
+from vaebench.reporting.papers import TIERS, Paper, load_papers
 
 TEXTS = ("config.yaml", "provenance.json", "results.json", "status.json", "metrics.jsonl")
 
 
-def keep(outputs: Path, kept: Path, tiers: Collection[str]) -> int:
-    """Copy into `kept`, and return the number of runs."""
-    report = make_report(load_papers(), list(find_runs(outputs)))
-    found = [pair for target in report.targets.values() for pair in runs_of(target, tiers)]
-    runs = {str(run): run for run, _ in found}
-    for name, run in runs.items():
-        copy(run, kept / name, {picture for other, shown in found if other is run for picture in shown})
-    return len(runs)
-
-
-def runs_of(target: TargetReport, tiers: Collection[str]) -> Iterator[tuple[Run, tuple[str, ...]]]:
-    """A table's complete runs, and which of their pictures its figure shows."""
-    figure = target.target.figure
-    for row, found in target.runs.items():
+def keep(outputs: Path, kept: Path, tiers: Collection[str]) -> list[Run]:
+    """Copy into `kept`, and return the runs. Raises UserError if `outputs` is not another folder."""
+    one, other = outputs.resolve(), kept.resolve()
+    if not outputs.is_dir() or one.is_relative_to(other) or other.is_relative_to(one):
+        raise UserError(f"{outputs}: expected a folder of runs, apart from {kept}")
+    papers = load_papers()
+    pictures: dict[str, set[str]] = {}
+    runs = {}
+    for (paper, row, tier), found in match(papers, list(find_runs(outputs))).rows.items():
         for seed, run in found.runs.items():
-            if found.tier in tiers and run.state == "complete":
-                is_shown = figure is not None and row in figure.rows and seed == min(found.runs)
-                yield run, figure.pictures if figure is not None and is_shown else ()
+            if tier in tiers and run.state == "complete":
+                runs[str(run)] = run
+                shown = pictures_of(papers[paper], row) if seed == min(found.runs) else ()
+                pictures.setdefault(str(run), set()).update(shown)
+    for name, run in runs.items():
+        copy(run, kept / name, pictures[name])
+    return list(runs.values())
+
+
+def pictures_of(paper: Paper, row: str) -> Iterator[str]:
+    """Those that a figure of the paper shows of a row, of its first seed."""
+    for target in paper.targets.values():
+        if target.figure is not None and row in target.figure.rows:
+            yield from target.figure.pictures
 
 
 def copy(run: Run, directory: Path, pictures: Collection[str]) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
-    for name in TEXTS:
-        write_text(directory / name, without_paths((run.path / name).read_text(), run))
+    """Built beside its place, then moved there: an interruption leaves what was kept before."""
+    new = directory.with_name(f".{directory.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
     shown = [run.file(f"figures/{name}.png") for name in pictures]
-    for path in (*run.path.glob("arrays/*.npz"), *filter(Path.is_file, shown)):
-        target = directory / path.relative_to(run.path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    for path in (*(run.path / name for name in TEXTS), *run.path.glob("arrays/*.npz"), *shown):
+        if path.is_file():
+            target = new / path.relative_to(run.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.name in TEXTS:
+                write_text(target, without_paths(path.read_text(), run.config))
+            else:
+                shutil.copyfile(path, target)
+    if directory.exists():
+        shutil.rmtree(directory)
+    new.rename(directory)
 
 
-def without_paths(text: str, run: Run) -> str:
+def without_paths(text: str, config: Mapping[str, Any]) -> str:
     """Absolute paths of data, cache and outputs replaced by those words."""
-    paths = {"data": run.config["data_root"], **run.config["paths"]}
+    paths = {"data": config["data_root"], **config["paths"]}
     for name, path in sorted(paths.items(), key=lambda item: -len(str(item[1]))):
         if path is not None and Path(path).is_absolute():
-            text = text.replace(str(path), name)
+            text = re.sub(rf"(?<![\w./-]){re.escape(str(path))}(?![\w.-])", name, text)
     return text
+
+
+def strays(kept: Path) -> list[str]:
+    """What is kept, and is no row of a table, or not the newest."""
+    runs = list(find_runs(kept))
+    found = match(load_papers(), runs)
+    rows = {str(run) for of_row in found.rows.values() for run in of_row.runs.values()}
+    return [*found.problems, *(f"{run}: no row of a table" for run in runs if str(run) not in rows)]
 
 
 def main() -> None:
@@ -69,9 +95,14 @@ def main() -> None:
     parser.add_argument("kept", type=Path)
     parser.add_argument("--tiers", nargs="*", choices=TIERS, default=["full", "reduced"])
     options = parser.parse_args()
-    number = keep(options.outputs, options.kept, options.tiers)
+    try:
+        runs = keep(options.outputs, options.kept, options.tiers)
+    except UserError as error:
+        sys.exit(str(error))
     size = sum(path.stat().st_size for path in options.kept.rglob("*") if path.is_file())
-    print(f"{number} runs; {options.kept}: {size / 2**20:.1f} MiB")
+    print(f"{len(runs)} complete runs of the tables' rows; {options.kept}: {size / 2**20:.1f} MiB")
+    for stray in strays(options.kept):
+        print(stray, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from scripts.keep import strays
 from tests.cli import ROOT
 from vaebench.report import in_markdown
 from vaebench.reporting.collect import find_runs
@@ -13,6 +14,7 @@ from vaebench.reporting.tables import summary
 
 RESULTS = ROOT / "results"
 AGAIN = "python -m vaebench.report results/runs --out report; cp report/report.md results/verdicts.md"
+pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="a source distribution has no results/")
 
 
 @pytest.fixture(scope="module")
@@ -20,36 +22,30 @@ def report() -> Report:
     return make_report(load_papers(), list(find_runs(RESULTS / "runs")))
 
 
-def test_every_run_that_is_kept_is_a_row_of_a_table(report: Report) -> None:
+def test_every_run_that_is_kept_is_a_row_of_a_table() -> None:
     """It no longer is where its experiment has changed since: then the row has to run again."""
-    assert report.problems == ()
-    shown = {
-        run.path
-        for target in report.targets.values()
-        for found in target.runs.values()
-        for run in found.runs.values()
-    }
-    assert {run.path for run in report.runs} == shown
+    assert strays(RESULTS / "runs") == []
 
 
 def test_the_table_of_tables_is_what_the_runs_say(report: Report) -> None:
+    assert report.problems == ()
     page = (RESULTS / "README.md").read_text()
     head, rule, *rows = summary(list(report.targets.values())).splitlines()
-    assert f"{head}\n{rule}\n" in page
-    for row in rows:
-        name, rows_run = (cell.strip() for cell in row.split("|")[1:3])
-        if rows_run.startswith("0 of"):
-            assert f"`{name}`" in page.partition("Not run at a tier that means anything:")[2]
-        else:
-            assert f"{row}\n" in page
+    run = [row for row in rows if "| 0 of " not in row]
+    assert "\n".join([head, rule, *run]) in page
+    _, _, after = page.partition("Not run at a tier that means anything: ")
+    not_run = re.findall(r"`(\S+)`", after.partition(".")[0])
+    assert not_run == [row.split()[1] for row in rows if row not in run]
 
 
 def test_the_verdicts_are_what_the_runs_say(report: Report) -> None:
     assert (RESULTS / "verdicts.md").read_text() == in_markdown(report), AGAIN
 
 
-def test_nothing_names_a_machine() -> None:
-    texts = [path for path in RESULTS.rglob("*") if path.suffix in (".md", ".json", ".jsonl", ".yaml")]
-    named = [path for path in texts if re.search(r"/(home|root|tmp|work|Users)/", path.read_text())]
+def test_no_path_of_a_machine_is_named() -> None:
+    texts = [path for path in (RESULTS / "runs").rglob("*") if path.suffix in (".json", ".jsonl", ".yaml")]
     assert texts
-    assert not named
+    for path in texts:
+        assert not re.search(r"""(^|[\s="':\[,])/\w""", path.read_text(), re.MULTILINE), path
+    for path in RESULTS.glob("*.md"):
+        assert not re.search(r"/(home|root|tmp|work|Users|mnt)/", path.read_text()), path

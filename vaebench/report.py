@@ -37,7 +37,7 @@ def in_markdown(report: Report) -> str:
     parts = ["# What reproduces, and how sure we are\n", summary(list(report.targets.values()))]
     for paper, content in report.papers.items():
         parts += [f"## {content.title}\n", f"{content.authors}\n", *_bulleted(words(report, paper))]
-        parts += [markdown(target) for target in report.targets.values() if target.name.paper == paper]
+        parts += map(markdown, report.of(paper))
     if report.problems:
         parts += ["## Could not be used\n", "\n".join(f"- {problem}" for problem in report.problems)]
     return "\n".join(parts) + "\n"

@@ -56,6 +56,9 @@ class Report:
     problems: tuple[str, ...]
     """What could not be read or used, by name."""
 
+    def of(self, paper: str) -> list[TargetReport]:
+        return [target for target in self.targets.values() if target.name.paper == paper]
+
 
 def make_report(papers: Mapping[str, Paper], runs: Sequence[Run]) -> Report:
     """Match runs to rows, and judge every cell and claim."""

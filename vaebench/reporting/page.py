@@ -72,8 +72,7 @@ def head_of(report: Report, outputs: Path) -> Markup:
 
 def counts_of(report: Report, paper: str) -> Markup:
     """How many of a paper's claims have which verdict, and where its tables are."""
-    targets = [target for target in report.targets.values() if target.name.paper == paper]
-    count = Counter(verdict for target in targets for verdict in target.counts()[1].elements())
+    count = sum((target.counts()[1] for target in report.of(paper)), Counter[str]())
     cells = (element("td", str(count[verdict] or "")) for verdict in CLAIM_VERDICTS)
     link = element("a", paper, href=f"#{paper}", title=report.papers[paper].title)
     return element("tr", element("th", link), *cells)
@@ -83,14 +82,13 @@ def paper_of(report: Report, paper: str, figures: Mapping[str, bytes]) -> Markup
     """A paper's words, then its tables and figures."""
     content = report.papers[paper]
     first, *rest = words(report, paper)
-    targets = [target for target in report.targets.values() if target.name.paper == paper]
     return element(
         "section",
         element("h2", content.title),
         element("p", content.authors, class_="dim"),
         element("p", first),
         element("ul", *(element("li", line) for line in rest)),
-        *(target_of(target, figures.get(str(target.name))) for target in targets),
+        *(target_of(target, figures.get(str(target.name))) for target in report.of(paper)),
         id=paper,
     )
 

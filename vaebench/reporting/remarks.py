@@ -21,20 +21,20 @@ def remarks(report: TargetReport) -> Iterable[str]:
 
 
 def places(report: TargetReport, cells: list[Cell]) -> str:
-    """`All`, `All that has run`, a whole `column`, or `row (its columns); whole row`."""
+    """`All`, `All that has run`, whole `column, column`, or `row (its columns); whole row`."""
     every = list(report.cells.values())
     measured = [cell for cell in every if cell.ours is not None]
     if cells in (every, measured):
         return "All" if cells == every else "All that has run"
-    column = cells[0].column
-    if cells in ([cell for cell in some if cell.column == column] for some in (every, measured)):
-        return column
+    columns = list(dict.fromkeys(cell.column for cell in cells))
+    if cells in ([cell for cell in some if cell.column in columns] for some in (every, measured)):
+        return ", ".join(columns)
     by_row: dict[str, list[str]] = {}
     for cell in cells:
         by_row.setdefault(cell.row, []).append(cell.column)
     told = []
-    for row, columns in by_row.items():
+    for row, of_row in by_row.items():
         label = report.paper.rows[row].label
-        is_whole = columns == [cell.column for cell in measured if cell.row == row]
-        told.append(label if is_whole else f"{label} ({', '.join(columns)})")
+        is_whole = of_row == [cell.column for cell in measured if cell.row == row]
+        told.append(label if is_whole else f"{label} ({', '.join(of_row)})")
     return "; ".join(told)

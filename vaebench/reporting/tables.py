@@ -115,7 +115,7 @@ def claim_cells(claim: ClaimVerdict) -> list[str]:
 
 def words(report: Report, paper: str) -> list[str]:
     """What of a paper reproduces and how sure that is: the counts, then a sentence for each claim."""
-    targets = [target for target in report.targets.values() if target.name.paper == paper]
+    targets = report.of(paper)
     claims = [claim for target in targets for claim in target.claims]
     count = Counter(claim.verdict for claim in claims)
     # A figure may repeat a table's numbers: each counts once.
