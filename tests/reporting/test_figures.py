@@ -9,7 +9,7 @@ from matplotlib.image import imsave
 from tests.reporting.madeup import paper, put_both, put_run
 from vaebench.reporting.collect import find_runs
 from vaebench.reporting.compare import make_report
-from vaebench.reporting.figures import layers, montage, over_models
+from vaebench.reporting.figures import layers, lines, montage, over_models
 from vaebench.reporting.papers import Figure, load_papers
 
 PROPAGATION = load_papers()["propagation"]
@@ -77,3 +77,19 @@ def test_a_montage_has_a_column_for_each_row_of_the_table_or_a_line_if_stacked(
             values = np.asarray(image.get_array())
             shown[place] = (values.shape[:2], round(float(values[0, 0, 0]), 1))
     assert shown == {(0, 0): ((10, 40), 0.2), (0, 1): ((40, 10), 0.4), (1, 1): ((40, 10), 0.8)}
+
+
+def test_lines_keep_the_papers_axis_whatever_has_run(tmp_path: Path) -> None:
+    """A point at its place for what has run; a series of which nothing has is none."""
+    put_run(tmp_path, paper().rows["vae"], nll_nats=90.0)
+    report = make_report({"mine": paper()}, list(find_runs(tmp_path))).targets["mine-table1"]
+    series = {"not run": {1.0: "scvae"}, "in part": {3.0: "vae", 11.0: "scvae"}}
+    canvas = lines(report, Figure(kind="lines", measures=("nll_nats",), x="layers", series=series))
+    assert canvas is not None
+    (axis,) = canvas.axes
+    (drawn,) = axis.containers
+    assert drawn.get_label() == "in part"
+    assert drawn[0].get_xydata().tolist() == [[3, 90]]
+    assert axis.get_xticks().tolist() == [1, 3, 11]
+    low, high = axis.get_xlim()
+    assert low < 1 < 11 < high

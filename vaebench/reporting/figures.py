@@ -65,10 +65,12 @@ def bars(report: TargetReport, figure: Figure) -> Canvas | None:
 
 
 def lines(report: TargetReport, figure: Figure) -> Canvas | None:
-    """A panel a measure, a line a series; errors over seeds."""
+    """A panel a measure, a line a series; errors over seeds. The axis is the paper's, whatever has run."""
     every = {row for series in figure.series.values() for row in series.values()}
     if not any(_has(report, row, measure) for row in every for measure in figure.measures):
         return None
+    places = sorted({x for series in figure.series.values() for x in series})
+    margin = 0.05 * (places[-1] - places[0])
     canvas, axes = _canvas(4.6 * len(figure.measures), 3.4, len(figure.measures))
     for axis, measure in zip(axes, figure.measures, strict=True):
         for i, (label, rows) in enumerate(figure.series.items()):
@@ -81,7 +83,8 @@ def lines(report: TargetReport, figure: Figure) -> Canvas | None:
                     list(there), values, [error or 0.0 for error in errors],
                     color=COLOURS[i], marker=".", capsize=3, label=label,
                 )  # fmt: skip
-        axis.set(xlabel=figure.x, ylabel=_label(report, measure), yscale="log" if figure.log else "linear")
+        axis.set(xlabel=figure.x, xticks=places, xlim=(places[0] - margin, places[-1] + margin))
+        axis.set(ylabel=_label(report, measure), yscale="log" if figure.log else "linear")
         axis.legend(frameon=False, fontsize=8)
     return canvas
 
