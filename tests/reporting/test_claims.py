@@ -10,7 +10,7 @@ from tests.reporting.madeup import TEST_POINTS, paper, put_both, put_run
 from vaebench.reporting.claims import ClaimVerdict, holds
 from vaebench.reporting.collect import find_runs
 from vaebench.reporting.compare import make_report
-from vaebench.reporting.papers import Greater, Ordered, Statement, Steady, Within
+from vaebench.reporting.papers import Greater, Ordered, Statement, Steady, Widening, Within
 
 BOTH = ["vae", "scvae"]
 RNG = np.random.default_rng(0)
@@ -114,6 +114,7 @@ VALUES = {"a": np.array([1.0, 1.0, 4.0, -1.0]), "b": np.array([2.0, 1.0, 2.0, 3.
         (Ordered(measure="kl", rows=("a", "b", "a"), direction="rises"), ["1001", "0010"]),
         (Ordered(measure="kl", rows=("a", "b"), direction="falls"), ["0010"]),
         (Steady(measure="kl", rows=("a", "b"), factor=1.5), ["1101", "0110"]),
+        (Widening(measure="kl", pairs=(("b", "a"), ("a", "b"), ("a", "a"))), ["0010", "1001"]),
     ],
 )
 def test_the_parts_of_a_statement(statement: Statement, parts: list[str]) -> None:

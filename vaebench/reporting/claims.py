@@ -10,7 +10,7 @@ import numpy as np
 
 from vaebench.reporting.match import Matches, RowRuns
 from vaebench.reporting.measures import parts_of, replicates, value
-from vaebench.reporting.papers import TIERS, Claim, Greater, Ordered, Statement, Tier, Within
+from vaebench.reporting.papers import TIERS, Claim, Greater, Ordered, Statement, Tier, Widening, Within
 
 SURE = 0.95
 
@@ -108,6 +108,9 @@ def holds(statement: Statement, of_row: Mapping[str, np.ndarray]) -> np.ndarray:
     elif isinstance(statement, Ordered):
         sign = 1 if statement.direction == "rises" else -1
         parts = [sign * (of_row[b] - of_row[a]) > 0 for a, b in pairwise(statement.rows)]
+    elif isinstance(statement, Widening):
+        differences = [of_row[a] - of_row[b] for a, b in statement.pairs]
+        parts = [later - earlier > 0 for earlier, later in pairwise(differences)]
     else:
         of_two = permutations((of_row[row] for row in statement.rows), 2)
         parts = [(b > 0) & (a <= statement.factor * b) for a, b in of_two]

@@ -98,7 +98,18 @@ class Steady(Closed):
     factor: float = Field(gt=1)
 
 
-Statement = Greater | Within | Ordered | Steady
+class Widening(Closed):
+    """The difference of a pair (a, b), the measure of a less that of b, rises from each pair to the next."""
+
+    measure: str
+    pairs: tuple[tuple[str, str], ...] = Field(min_length=2)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row for pair in self.pairs for row in pair))
+
+
+Statement = Greater | Within | Ordered | Steady | Widening
 
 
 class Claim(Closed):
@@ -111,6 +122,7 @@ class Claim(Closed):
     within: Within | None = None
     ordered: Ordered | None = None
     steady: Steady | None = None
+    widening: Widening | None = None
 
     @property
     def statement(self) -> Statement:
@@ -119,7 +131,7 @@ class Claim(Closed):
 
     @property
     def statements(self) -> list[Statement]:
-        every = (self.greater, self.within, self.ordered, self.steady)
+        every = (self.greater, self.within, self.ordered, self.steady, self.widening)
         return [statement for statement in every if statement is not None]
 
 
