@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
 from vaebench.distributions import Distribution, Posterior, kl_divergence
+
+T = TypeVar("T")
+
+
+class once(Generic[T]):
+    """A property that is computed at first use.
+
+    `functools.cached_property` takes a lock before Python 3.12, at which a compiled step is cut into pieces.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self.compute, self.__doc__ = compute, compute.__doc__
+        self.name = compute.__name__
+
+    def __get__(self, terms: Any, owner: type | None = None) -> T:
+        if self.name not in terms.__dict__:
+            terms.__dict__[self.name] = self.compute(terms)
+        value: T = terms.__dict__[self.name]
+        return value
 
 
 @dataclass(frozen=True)
@@ -26,17 +46,17 @@ class Terms:
     p: Distribution
     """The prior p(z)."""
 
-    @cached_property
+    @once
     def log_pz(self) -> Tensor:
         """log p(z), `[S, B]`."""
         return self.p.log_prob(self.z)
 
-    @cached_property
+    @once
     def log_qz_x(self) -> Tensor:
         """log q(z|x), `[S, B]`."""
         return self.q.log_prob(self.z)
 
-    @cached_property
+    @once
     def kl(self) -> Tensor | None:
         """KL(q(z|x) || p(z)) per unit, `[B, D]`, or None where there is no closed form."""
         return kl_divergence(self.q, self.p)

@@ -80,3 +80,15 @@ def test_probes_without_labels_are_refused_unless_the_suite_skips_them() -> None
 
 def test_the_suites_that_a_message_offers_exist() -> None:
     assert {"likelihood", "collapse"} <= {path.stem for path in CONF.glob("evaluation/*.yaml")}
+
+
+@pytest.mark.parametrize("kind", ["real", "binary"])
+def test_pseudo_inputs_between_0_and_1_are_for_data_that_are(kind: str) -> None:
+    likelihood = {"real": "gaussian", "binary": "bernoulli"}[kind]
+    config = config_of("model=vamp_vae", f"model/likelihood={likelihood}", "evaluation=none")
+    if kind == "binary":
+        check_fit(config, spec_of(kind), CONF)
+        return
+    message = "^model.prior: VampPrior does not fit toy, whose data are real; use model/prior=standard.$"
+    with pytest.raises(ConfigError, match=message):
+        check_fit(config, spec_of(kind), CONF)

@@ -1,5 +1,7 @@
 """Active units on codes whose variances are known."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -42,3 +44,10 @@ def test_the_variance_is_over_the_whole_test_set_not_over_batches(num, tmp_path)
 def test_the_posteriors_own_variance_does_not_count(tmp_path):
     context = make_context(identity_model((2,), std=3.0), torch.zeros(10, 2), tmp_path)
     assert measure(ActiveUnits(thresholds=[0.01]), context)["active_units_0.01"].value == 0
+
+
+def test_a_unit_whose_variance_is_not_finite_is_not_counted_as_inactive(tmp_path):
+    x = codes_of_variance([1.0, 1.0, 0.0], num=4)
+    x[2, 1] = torch.inf
+    numbers = measure(ActiveUnits(thresholds=[0.01]), make_context(identity_model((3,)), x, tmp_path))
+    assert math.isnan(numbers["active_units_0.01"].value)

@@ -10,7 +10,7 @@ from tests.toys import LinearGaussian, OpaquePosterior, identity_model, make_con
 from vaebench.distributions import Gaussian, StandardNormal, kl_divergence
 from vaebench.evaluation import density_ratio_mi
 from vaebench.evaluation.density_ratio import Classifiers, Codes, Fitting, fit
-from vaebench.evaluation.density_ratio_mi import DensityRatioMI, log_mean_exp_with_error
+from vaebench.evaluation.density_ratio_mi import DensityRatioMI, dv_error, log_mean_exp
 
 SHORT = Fitting(width=24, lr=1e-2, batch_size=512, num_steps=300)
 LOW_SNR = LinearGaussian.make(gains=(0.5, 0.5, 0.4, 0.4))
@@ -135,19 +135,22 @@ def test_no_information_is_none_also_for_a_posterior_without_a_density_formula(t
     assert abs(numbers["mi_density_ratio_dv"].value) < 0.1
 
 
-def oracle(std: float):
-    """The exact log ratio of x ~ N(0, 1), z = x + N(0, std^2), in place of a classifier."""
+def oracle(std: float, share: float = 1.0):
+    """The exact log ratio of x ~ N(0, 1), z = x + N(0, std^2), or a share of it, in place of a classifier."""
 
     def ratio(inputs: list[Tensor]) -> Tensor:
         x, z = inputs[0].double().unbind(-1)
         total = 1 + std**2
-        return 0.5 * (z.square() / total - (z - x).square() / std**2 + math.log(total / std**2)).unsqueeze(0)
+        exact = 0.5 * (z.square() / total - (z - x).square() / std**2 + math.log(total / std**2))
+        return share * exact.unsqueeze(0)
 
     return lambda *args: ratio
 
 
-def exact_channel(std: float, num: int, num_draws: int, tmp_path, monkeypatch, seed: int = 0):
-    monkeypatch.setattr(density_ratio_mi, "fit", oracle(std))
+def exact_channel(
+    std: float, num: int, num_draws: int, tmp_path, monkeypatch, seed: int = 0, share: float = 1
+):
+    monkeypatch.setattr(density_ratio_mi, "fit", oracle(std, share))
     x = torch.randn(num, 1, generator=generator(seed))
     context = make_context(identity_model((1,), std), x, tmp_path, seed=seed)
     return measure(mi(num_draws=num_draws), context)
@@ -162,11 +165,14 @@ def test_with_the_exact_ratio_both_numbers_are_the_information(tmp_path, monkeyp
     assert numbers["mi_density_ratio_saturated"].value == 0
 
 
-def test_standard_errors_are_the_spread_over_seeds(tmp_path, monkeypatch):
-    runs = [exact_channel(0.7, 300, 300, tmp_path, monkeypatch, seed) for seed in range(40)]
+@pytest.mark.parametrize(("share", "repeats"), [(1, 1), (1, 20), (0.6, 1), (0.6, 20)])
+def test_standard_errors_are_the_spread_over_seeds(share, repeats, tmp_path, monkeypatch):
+    """Also of a classifier that falls short, on which shuffled pairs that share a datum depend together."""
+    how = {"num": 300, "num_draws": 300 * repeats, "share": share}
+    runs = [exact_channel(0.5, **how, tmp_path=tmp_path, monkeypatch=monkeypatch, seed=s) for s in range(80)]
     for name in ("mi_density_ratio", "mi_density_ratio_dv"):
-        spread = torch.tensor([run[name].value for run in runs]).std()
-        assert 1 / 1.6 < spread / runs[0][name].standard_error < 1.6
+        values, errors = torch.tensor([(run[name].value, run[name].standard_error) for run in runs]).T
+        assert 0.8 < values.std() / errors.square().mean().sqrt() < 1.25
 
 
 @pytest.mark.parametrize("std", [1e-2, 1e-6])
@@ -175,10 +181,20 @@ def test_more_information_than_the_pairs_can_show_is_saturated(std, tmp_path, mo
     assert exact_channel(std, 100, 100, tmp_path, monkeypatch)["mi_density_ratio_saturated"].value == 1
 
 
-def test_log_mean_exp_and_its_error_by_hand():
-    values = torch.tensor([0.0, 0.0, math.log(3), math.log(4)], dtype=torch.float64)
-    value, error, effective = log_mean_exp_with_error(values + 1000)
+def test_log_mean_exp_by_hand():
+    values = torch.tensor([[0.0, 0.0], [math.log(3), math.log(4)]], dtype=torch.float64)
+    value, effective = log_mean_exp(values + 1000)
     assert value == pytest.approx(1000 + math.log(9 / 4), abs=1e-9)
     assert effective == pytest.approx(3)  # 9^2 / 27
-    assert error == pytest.approx((1 / 3 - 1 / 4) ** 0.5)
-    assert log_mean_exp_with_error(torch.zeros(5, dtype=torch.float64))[1] < 1e-7
+
+
+def test_the_error_of_the_donsker_varadhan_bound_by_hand():
+    """Weights of the pairs (x_3, z_1), (x_1, z_2), (x_2, z_3)."""
+    by_z = torch.tensor([[0.5, 1.0, 1.5]], dtype=torch.float64)
+    by_x = by_z[:, [1, 2, 0]]
+    own = torch.tensor([8.0, 0.0, 1.0], dtype=torch.float64)
+    influence = torch.tensor([8 - 1.0 - 0.5, 0 - 1.5 - 1.0, 1 - 0.5 - 1.5])
+    alone = (0.25 + 0.25) / 9
+    assert dv_error(own, by_x, by_z) == pytest.approx(float(influence.var() / 3 - alone) ** 0.5)
+    same = torch.ones(2, 3, dtype=torch.float64)
+    assert dv_error(torch.zeros(3), same, same) == 0

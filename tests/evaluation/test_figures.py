@@ -144,6 +144,16 @@ def test_curves_need_one_epoch_at_least(num_epochs, tmp_path):
         measure(TrainingCurves(), context)
 
 
+@pytest.mark.parametrize(("has_density", "label"), [(True, "ELBO (nats)"), (False, "objective")])
+def test_an_objective_that_is_no_density_is_not_called_an_elbo(has_density, label, tmp_path, monkeypatch):
+    shown = []
+    context = image_context(tmp_path, history=[line(1)])
+    monkeypatch.setattr(type(context.model), "has_density", has_density)
+    monkeypatch.setattr(context, "save_figure", lambda _, figure: shown.append(figure))
+    measure(TrainingCurves(), context)
+    assert shown[0].axes[0].get_ylabel() == label
+
+
 @pytest.mark.parametrize(
     "evaluator", [Reconstructions(num=2), PriorSamples(num=2)], ids=["recons", "samples"]
 )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.toys import identity_model, latent_model, make_context, measure, saved, toy_spec
+from vaebench.data.spec import DataSpec
 from vaebench.evaluation import information_curves
 from vaebench.evaluation.base import NotApplicableError
 from vaebench.evaluation.information_curves import InformationCurves
@@ -105,6 +106,22 @@ def test_a_model_without_a_code_has_none(tmp_path: Path) -> None:
     model = latent_model(toy_spec(SHAPE), 2, family=WithoutCode)
     context = make_context(model, np_images(), tmp_path, history=history)
     with pytest.raises(NotApplicableError, match="no latent code"):
+        measure(InformationCurves(), context)
+
+
+class WithoutDensity(LatentModel):
+    has_density: ClassVar = False
+
+
+def test_an_objective_that_is_no_density_and_sentences_have_none(tmp_path: Path) -> None:
+    """Neither has a reconstruction in nats per number of x."""
+    model = latent_model(toy_spec(SHAPE), 2, family=WithoutDensity)
+    context = make_context(model, np_images(), tmp_path, history=[line(1)])
+    with pytest.raises(NotApplicableError, match="no likelihood"):
+        measure(InformationCurves(), context)
+    spec = DataSpec("toy", (9,), "tokens", None, vocabulary=("</s>", "<unk>", "a"))
+    context = make_context(identity_model(SHAPE), np_images(), tmp_path, history=[line(1)], spec=spec)
+    with pytest.raises(NotApplicableError, match="sentences differ"):
         measure(InformationCurves(), context)
 
 

@@ -44,5 +44,15 @@ def test_first_middle_last_and_code_are_embedded_each(labels, tmp_path):
 
 def test_an_encoder_without_hidden_layers_shows_none(tmp_path):
     context = make_context(identity_model(SHAPE), images(30), tmp_path)
-    with pytest.raises(NotApplicableError, match="no hidden layer"):
+    with pytest.raises(NotApplicableError, match="no encoder with hidden layers"):
         measure(LayerTSNE(num_data=25, perplexity=4.0), context)
+
+
+def test_encoders_side_by_side_have_no_layers_in_a_row(tmp_path):
+    model = latent_model(toy_spec(SHAPE), 2, depth=2)
+    model.encoder = nn.ModuleList([model.encoder, latent_model(toy_spec(SHAPE), 2, depth=2).encoder])
+    x = images(30)
+    (data,) = representations(model, x)
+    torch.testing.assert_close(data, x.flatten(1))
+    with pytest.raises(NotApplicableError, match="or more than one"):
+        measure(LayerTSNE(num_data=25, perplexity=4.0), make_context(model, x, tmp_path))

@@ -241,3 +241,19 @@ def test_no_end_of_the_interval_is_below_zero(tmp_path):
             assert (numbers[name].standard_error is None) == (estimate <= 0)
             below[name] += estimate < 0
     assert 0 < below["mi_interval_high"] <= below["mi_interval_low"] < 20
+
+
+@pytest.mark.parametrize("far", [1e9, math.inf])
+def test_one_code_that_overflows_costs_the_bound_that_it_ruins_and_no_other(far, tmp_path):
+    """The Gaussian of a half with a code so far away is singular; an infinite code leaves no bound at all."""
+    model = identity_model((10,))
+    x = torch.randn(200, 10, generator=torch.Generator().manual_seed(0))
+    x[7] *= far
+    numbers = measure(ALL, make_context(model, x, tmp_path))
+    assert numbers["mi_upper_gaussian"].value == math.inf or math.isnan(numbers["mi_upper_gaussian"].value)
+    low, high = numbers["mi_interval_low"], numbers["mi_interval_high"]
+    if math.isinf(far):
+        assert math.isnan(low.value)
+    else:
+        assert 0 < low.value <= numbers["mi_cap"].value
+        assert high.value == min(numbers["mi_upper"].value, numbers["mi_upper_prior"].value)

@@ -35,7 +35,7 @@ def test_importance_sampled_nll_equals_closed_form_for_exact_posterior(num_sampl
     np.testing.assert_allclose(arrays["log_px"], TOY.log_px(x), rtol=0, atol=EXACT)
     np.testing.assert_allclose(arrays["ess"], num_samples, rtol=1e-6)  # of equal weights it is S
     assert numbers["nll_nats"].value == pytest.approx(-float(TOY.log_px(x).mean()), abs=EXACT)
-    assert numbers["nll_mc_error"].value < 1e-4
+    assert num_samples == 1 or numbers["nll_mc_error"].value < 1e-4
     assert numbers["ess_median"].value == pytest.approx(num_samples)
     assert numbers["bits_per_dim"].value == pytest.approx(numbers["nll_nats"].value / 6 / math.log(2))
 
@@ -80,7 +80,7 @@ def test_more_samples_tighten_the_bound_and_never_pass_log_px(tmp_path):
     for num in (1, 4, 16):
         numbers = measure(evaluator(num), context)
         above[num] = numbers["nll_nats"].value + float(TOY.log_px(x).mean())
-        assert above[num] > -3 * numbers["nll_mc_error"].value
+        assert above[num] > (-3 * numbers["nll_mc_error"].value if num > 1 else 0)
     assert above[1] > 2 * above[4] > 4 * above[16]
     assert above[16] == pytest.approx(TOY.relative_variance(**WRONG) / 32, rel=0.5)
 
@@ -172,3 +172,9 @@ def test_a_newer_evaluator_does_not_go_on_from_an_olders_numbers(tmp_path, monke
     counts = count_draws(model, monkeypatch)
     measure(evaluator(64), make_context(model, x, tmp_path, **fields))
     assert sum(counts) == 12 * 64
+
+
+def test_one_sample_shows_no_mc_error(tmp_path):
+    numbers = measure(evaluator(1), make_context(TOY.model(**WRONG), TOY.sample(20), tmp_path))
+    assert "nll_mc_error" not in numbers
+    assert numbers["importance_samples"].value == 1

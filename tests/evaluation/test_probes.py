@@ -176,3 +176,14 @@ def test_svm_takes_the_penalty_that_is_best_on_the_validation_split(tmp_path):
         found[tuple(penalties)] = accuracy(probe, "svm_rbf_accuracy", context)
     assert found[1e7,] < found[1.0,] - 0.02
     assert found[1.0, 1e7] == found[1e7, 1.0] == found[1.0,]
+
+
+@pytest.mark.parametrize(
+    "probe", [svm(), svm("rbf"), svm(num_train=20), mlp()], ids=["linear", "rbf", "first", "mlp"]
+)
+def test_training_data_of_one_class_are_not_applicable(probe, tmp_path):
+    """Also where only the first, which the machine sees, are."""
+    counts = (20, 20, 0) if getattr(probe, "num_train", None) else (60, 0, 0)
+    train = labelled(0.3, counts)
+    with pytest.raises(NotApplicableError, match="one class"):
+        measure(probe, of_codes(train, train, separable(30, 2), tmp_path))

@@ -164,3 +164,21 @@ def test_a_decoder_that_sees_the_data_is_not_applicable(tmp_path):
 def test_the_largest_rise_is_to_any_later_layer():
     assert largest_rise(torch.tensor([[3.0, 2.0, 1.0], [2.0, 2.0, 0.0]])) == 0
     assert largest_rise(torch.tensor([[3.0, 1.0, 1.5, 2.0, 0.0], [1.0, 1.5, 1.0, 1.4, 1.0]])) == 1
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_the_error_is_the_largest_where_a_closed_form_is_and_nothing_hides_it(lost):
+    """Of layers 0, 1, 2 the last has no closed form: what is not finite there does not matter."""
+    kl = torch.tensor([[[2.5, 1.0, math.nan]], [[2.5, 2.0, math.nan]]], dtype=torch.float64)
+    exact = torch.tensor([2.0, 2.0, math.nan], dtype=torch.float64).expand(2, 1, 3)
+    numbers = dict.fromkeys(("kl", "mi", "mi_direct", "marginal_kl"), kl)
+    errors = torch.zeros(2, 1, 3, 3)
+
+    def error() -> float:
+        evaluator = propagation(decoder="trained")
+        found = {m.name: m.value for m in evaluator._measurements(numbers, errors, exact, False, 9)}
+        return found["propagation_error"]
+
+    assert error() == 0.5
+    kl[0, 0, lost] = math.nan
+    assert math.isnan(error())

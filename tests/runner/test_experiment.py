@@ -241,3 +241,18 @@ def test_a_training_that_ends_within_its_warm_up_says_so(
     words = [f"model.objective.warmup_epochs={epochs}", f"tier={tier}", "training.steps=null"]
     small_run(tmp_path, *words, "training.epochs=3")
     assert ("ends within the warm-up" in caplog.text) == told
+
+
+def test_a_second_interrupt_which_waits_for_no_step_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_once(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "fit", at_once)
+    with pytest.raises(KeyboardInterrupt):
+        small_run(tmp_path)
+    assert read(only_run(tmp_path), "status.json")["state"] == "interrupted"
+    monkeypatch.undo()
+    small_run(tmp_path)
+    assert read(only_run(tmp_path), "status.json")["state"] == "complete"

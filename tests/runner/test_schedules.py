@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from vaebench.runner.schedules import exponential
+from vaebench.runner.schedules import cosine, exponential
 
 
 def make() -> tuple[torch.optim.Optimizer, LRScheduler]:
@@ -33,3 +35,13 @@ def test_an_exponential_schedule_multiplies_the_rate_at_each_step_and_resumes() 
     for new, old in zip(again, first, strict=True):
         new.load_state_dict(old.state_dict())
     assert rates(*again, 2) == expected[4:]
+
+
+@pytest.mark.parametrize("final", [0.0, 0.1])
+def test_the_default_schedule_falls_along_half_a_cosine_over_all_steps(final: float) -> None:
+    optimizer, _ = make()
+    optimizer.param_groups[0]["lr"] = 0.5
+    found = rates(optimizer, cosine(optimizer, 100, final=final), 101)
+    expected = [0.5 * (final + (1 - final) * (1 + math.cos(math.pi * step / 100)) / 2) for step in range(101)]
+    assert found == pytest.approx(expected)
+    assert (found[0], found[50], found[100]) == pytest.approx((0.5, 0.25 * (1 + final), 0.5 * final))

@@ -35,7 +35,8 @@ FILED_WITH: dict[str, Options] = {"model": {"objective": (Node, True)}}
 NEAREST = 3  # of the families that fit
 
 TAKES_TOKENS = {"encoder": (False,), "decoder": (False,), "prior": (False, True)}
-"""Parts that sentences, or all else, may not fit; for which they are where they do not say `takes_tokens`."""
+"""Parts that data may not fit, and whether they are for sentences where they say neither `takes_tokens` nor,
+by name, the `kinds` of data that they are for."""
 
 
 def checked(cfg: DictConfig) -> dict[str, Any]:
@@ -77,12 +78,12 @@ def check_fit(config: Mapping[str, Any], spec: Any, conf: Path) -> None:
         )
     for part, otherwise in TAKES_TOKENS.items():
         node = config["model"].get(part)
-        if node is not None and not _suits(node["_target_"], spec.kind == "tokens", otherwise):
+        if node is not None and not _suits(node["_target_"], spec.kind, otherwise):
             targets = {path.stem: _target(path) for path in sorted(conf.glob(f"model/{part}/*.yaml"))}
             options = [
                 f"model/{part}={option}"
                 for option, target in targets.items()
-                if target is not None and _suits(target, spec.kind == "tokens", otherwise)
+                if target is not None and _suits(target, spec.kind, otherwise)
             ]
             problems[part] = (
                 f"model.{part}: {_short(node)} does not fit {spec.name}, whose data are {spec.kind}; "
@@ -112,8 +113,7 @@ def families_for(kind: str, model: Mapping[str, Any], conf: Path) -> list[str]:
         family.stem
         for family in sorted(conf.glob("model/*.yaml"))
         if (likelihood := _target_in(family, "likelihood")) and kind in get_object(likelihood).kinds
-        if (decoder := _target_in(family, "decoder"))
-        and _suits(decoder, kind == "tokens", TAKES_TOKENS["decoder"])
+        if (decoder := _target_in(family, "decoder")) and _suits(decoder, kind, TAKES_TOKENS["decoder"])
     ]
     return sorted(fitting, key=lambda family: len(words ^ set(family.split("_"))))[:NEAREST]
 
@@ -216,10 +216,13 @@ def _fits(path: Path, kind: str) -> bool:
     return target is not None and kind in get_object(target).kinds
 
 
-def _suits(target: str, tokens: bool, otherwise: tuple[bool, ...]) -> bool:
+def _suits(target: str, kind: str, otherwise: tuple[bool, ...]) -> bool:
     """Whether a part is for such data; `otherwise` where it does not say."""
-    takes = getattr(get_object(target), "takes_tokens", None)
-    return tokens in (otherwise if takes is None else (takes,))
+    part = get_object(target)
+    if (kinds := getattr(part, "kinds", None)) is not None:
+        return kind in kinds
+    takes = getattr(part, "takes_tokens", None)
+    return (kind == "tokens") in (otherwise if takes is None else (takes,))
 
 
 def _target_in(family: Path, part: str) -> str | None:

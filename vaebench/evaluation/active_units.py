@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import ClassVar
+
+from torch import Tensor
 
 from vaebench.evaluation.base import Context, Measurement
 from vaebench.ranges import Positive
@@ -13,7 +16,7 @@ class ActiveUnits:
     """#{d : Var_x(E_q[z_d|x]) > threshold}, unbiased variance over the whole test set (Burda et al. 2016).
 
     The literature's thresholds are 0.01 (IWAE, Skip-VAE's text) and 0.02 (Skip-VAE's code). The variances
-    themselves are filed as an array.
+    themselves are filed as an array. NaN where one is not finite: such a unit is neither active nor not.
     """
 
     version: ClassVar = 1
@@ -27,5 +30,11 @@ class ActiveUnits:
         variance = mean.var(0)
         context.save_arrays("latent_variances", variance=variance.numpy())
         for threshold in self.thresholds:
-            active = int((variance > threshold).sum())
-            yield Measurement(f"active_units_{threshold:g}", active, "units", True, len(mean))
+            yield Measurement(
+                f"active_units_{threshold:g}", count(variance, threshold), "units", True, len(mean)
+            )
+
+
+def count(variance: Tensor, threshold: float) -> float:
+    """How many of the variances `[D]` are above the threshold."""
+    return int((variance > threshold).sum()) if variance.isfinite().all() else math.nan

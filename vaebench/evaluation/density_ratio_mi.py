@@ -31,10 +31,11 @@ class DensityRatioMI:
     that could be true ones are then too rare to have been seen. M pairs show no more than log M nats
     (McAllester & Stratos 2020): saturated (1) where the bound is within a nat of `mi_density_ratio_cap` =
     log M, or where fewer than ten of the pairs, by their effective number, carry the second mean. Then
-    the number says how many pairs there are and is no bound.
+    the number says how many pairs there are and is no bound. Standard errors are over data, which M pairs
+    share (`dv_error`).
     """
 
-    version: ClassVar = 1
+    version: ClassVar = 2
 
     def __init__(
         self, *, num_steps: Count, batch_size: Several, width: Count, lr: Positive, num_draws: Count
@@ -50,25 +51,25 @@ class DensityRatioMI:
         train, test = codes(context, generator)
         steps = context.track(range(self.fitting.num_steps), "density-ratio MI")
         ratios = fit(lambda num: [joint_and_shuffled(*train.draw(num))], self.fitting, generator, steps)
-        own, shuffled = [], []
+        parts = []
         for _ in range(test.repeats(self.num_draws)):
             # A fresh order: each datum's code meets another x at every turn.
             order = torch.randperm(len(test.x), generator=generator, device=context.device)
             pair = joint_and_shuffled(*test.at(order))
             above, below = (torch.cat([ratios([v])[0] for v in side.split(READ_BATCH)]) for side in pair)
-            own.append(above[order.argsort()].cpu().double())
-            shuffled.append(below.cpu().double())
+            at_z, at_x = order.argsort(), order.roll(1).argsort()
+            parts.append(torch.stack([above[at_z], below[at_x], below[at_z]]))
+        own, by_x, by_z = torch.stack(parts, 1).cpu().double()
         n = len(test.x)
-        value, error = mean_and_error(torch.stack(own).mean(0))
-        assert error is not None  # of two data or more
-        below = torch.cat(shuffled)
-        log_mean, mean_error, effective = log_mean_exp_with_error(below)
-        cap = math.log(len(below))
+        value, error = mean_and_error(own.mean(0))
+        log_mean, effective = log_mean_exp(by_z)
+        cap = math.log(by_z.numel())
         dv = value - log_mean
         saturated = dv > cap - 1 or effective < FEW
         yield Measurement("mi_density_ratio", value, "nats", True, n, error)
-        yield Measurement("mi_density_ratio_dv", dv, "nats", True, n, math.hypot(error, mean_error))
-        yield Measurement("mi_density_ratio_cap", cap, "nats", None, len(below))
+        dv_standard_error = dv_error(own.mean(0), (by_x - log_mean).exp(), (by_z - log_mean).exp())
+        yield Measurement("mi_density_ratio_dv", dv, "nats", True, n, dv_standard_error)
+        yield Measurement("mi_density_ratio_cap", cap, "nats", None, by_z.numel())
         yield Measurement("mi_density_ratio_saturated", float(saturated), "flag", False, n)
 
 
@@ -77,9 +78,24 @@ def joint_and_shuffled(x: Tensor, z: Tensor) -> Pair:
     return torch.cat([x, z], 1), torch.cat([x.roll(1, 0), z], 1)
 
 
-def log_mean_exp_with_error(values: Tensor) -> tuple[float, float, float]:
-    """log mean exp, its standard error by the delta method, and the effective number of values `[M]`."""
-    num = len(values)
-    log_sum = torch.logsumexp(values, 0)
-    effective = float(torch.exp(2 * log_sum - torch.logsumexp(2 * values, 0)))
-    return float(log_sum) - math.log(num), max(0.0, 1 / effective - 1 / num) ** 0.5, effective
+def log_mean_exp(values: Tensor) -> tuple[float, float]:
+    """log mean exp, and the effective number of values (sum e)^2 / sum e^2, of all `values`."""
+    flat = values.flatten()
+    log_sum = torch.logsumexp(flat, 0)
+    effective = float(torch.exp(2 * log_sum - torch.logsumexp(2 * flat, 0)))
+    return float(log_sum) - math.log(len(flat)), effective
+
+
+def dv_error(own: Tensor, by_x: Tensor, by_z: Tensor) -> float:
+    """The standard error over data of mean(own) - log mean(weights).
+
+    `own [N]` is of the pairs; `by_x` and `by_z`, `[R, N]`, are the same RN weights of shuffled pairs, of mean
+    1, in the order of the datum whose x they have, and whose z. A datum moves the first mean by its pair and
+    the second by all weights that have a part of it: u_i = own_i - mean_r by_x_ri - mean_r by_z_ri. The noise
+    of a weight that is neither datum's alone then counts twice in sum u^2, and is subtracted once (as
+    in the variance of dyads, Fafchamps & Gubert 2007).
+    """
+    n = len(own)
+    influence = own - by_x.mean(0) - by_z.mean(0)
+    alone = (by_z - 1).square().sum() / by_z.numel() ** 2
+    return float((influence.var() / n - alone).clamp(min=alone)) ** 0.5

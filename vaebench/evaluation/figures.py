@@ -76,7 +76,7 @@ def scatter(axis: Any, points: np.ndarray, labels: Tensor | None, legend: bool =
 
 
 class TrainingCurves:
-    """ELBO, KL and active units by epoch."""
+    """ELBO, or the objective of a model without a likelihood, KL and active units by epoch."""
 
     version: ClassVar = 1
 
@@ -85,9 +85,8 @@ class TrainingCurves:
             raise NotApplicableError("no epoch was recorded")
         epochs = [line["epoch"] for line in context.history]
         figure, axes = new_figure(10, 2.8, columns=3)
-        for axis, name, label in zip(
-            axes, ("elbo", "kl", "active_units"), ("ELBO (nats)", "KL (nats)", "active units"), strict=True
-        ):
+        labels = "ELBO (nats)" if context.model.has_density else "objective", "KL (nats)", "active units"
+        for axis, name, label in zip(axes, ("elbo", "kl", "active_units"), labels, strict=True):
             for split, colour in (("train", ACCENT), ("valid", INK)):
                 if all(name in line[split] for line in context.history):
                     values = [line[split][name] for line in context.history]

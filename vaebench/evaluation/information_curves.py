@@ -25,7 +25,9 @@ class InformationCurves:
     version: ClassVar = 1
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True)
+        context.need(latent=True, density=True)
+        if context.spec.vocabulary is not None:
+            raise NotApplicableError("sentences differ in their number of dimensions")
         if not context.history:
             raise NotApplicableError("no epoch was recorded")
         curves = curves_of(context)

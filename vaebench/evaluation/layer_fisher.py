@@ -62,7 +62,7 @@ class LayerFisher:
             raise NotApplicableError("the model names no layers with weights that this could measure")
         chosen = context.subset(self.num_data, "random").to(context.device)
         recurrent = any(isinstance(module, nn.RNNBase) for module in context.model.modules())
-        # cuDNN's recurrent layers have no backward pass in eval mode.
+        # In eval mode cuDNN's recurrent layers have no backward pass; ours stay in training mode.
         with torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext():
             measure = self._surrogates if self.kind == "authors_surrogate" else self._traces
             found = measure(context, layers, chosen)

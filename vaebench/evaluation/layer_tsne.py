@@ -33,7 +33,7 @@ class LayerTSNE:
             raise NotApplicableError("a sentence has a representation for each of its words")
         data, *hidden = representations(context.model, context.test_data[: self.num_data])
         if not hidden:
-            raise NotApplicableError("the encoder has no hidden layer")
+            raise NotApplicableError("there is no encoder with hidden layers, or more than one")
         last, shown = len(hidden), {"data": data}
         for number in dict.fromkeys((1, (last + 1) // 2, last)):
             shown[f"layer {number} of {last}"] = hidden[number - 1]
@@ -52,7 +52,8 @@ class LayerTSNE:
 def representations(model: Model, x: Tensor) -> list[Tensor]:
     """The data, and what every layer of the encoder hands on, in the order of their calls, `[N, F]` each.
 
-    Layers that are given the same count once. A model without one encoder has the data alone.
+    Layers that are given the same count once. A model without one encoder, or with several side by side,
+    has the data alone.
     """
     seen: list[Tensor] = []
 
@@ -60,10 +61,12 @@ def representations(model: Model, x: Tensor) -> list[Tensor]:
         if isinstance(tensor, Tensor) and all(tensor.data_ptr() != other.data_ptr() for other in seen):
             seen.append(tensor)
 
+    encoder = getattr(model, "encoder", None)
+    if not isinstance(encoder, nn.Module) or isinstance(encoder, nn.ModuleList):
+        return [x.flatten(1)]
     layers = [layer for name, layer in model.named_layers() if name.startswith("encoder.")]
     hooks = [layer.register_forward_pre_hook(lambda _, inputs: note(inputs[0])) for layer in layers]
-    if isinstance(encoder := getattr(model, "encoder", None), nn.Module):
-        hooks.append(encoder.register_forward_hook(lambda _, __, output: note(output)))
+    hooks.append(encoder.register_forward_hook(lambda _, __, output: note(output)))
     batches: list[list[Tensor]] = []
     try:
         for part in x.split(ENCODE_BATCH):

@@ -80,10 +80,11 @@ class MutualInformation:
             means[name], errors[name] = mean_and_error(per_datum)
             better = True if name.startswith("mi") else None
             yield Measurement(name, means[name], "nats", better, n, errors[name])
-        best = min((name for name in means if name.startswith("mi_upper")), key=means.__getitem__)
+        bounds = {name: mean for name, mean in means.items() if name.startswith("mi_upper")}
+        best = min(bounds, key=lambda name: bounds[name] if math.isfinite(bounds[name]) else math.inf)
         for name, end in (("mi_interval_low", "mi_lower"), ("mi_interval_high", best)):
-            known_error = errors[end] if means[end] > 0 else None
-            yield Measurement(name, max(0.0, means[end]), "nats", True, n, known_error)
+            value, known_error = (0.0, None) if means[end] <= 0 else (means[end], errors[end])
+            yield Measurement(name, value, "nats", True, n, known_error)
         cap = math.log(n)
         saturated = means["mi_lower"] > cap - 1 or means["mi_upper"] - means["mi_lower"] > 1
         yield Measurement("mi_cap", cap, "nats", None, n)
@@ -114,7 +115,8 @@ def cross_fitted(z: Tensor) -> Tensor:
     """log m(z_i) `[N]`, m the Gaussian of the codes in every second place that i is not in.
 
     Fitted to others than it is asked about, so that it errs on the safe side. The covariance leans on I by
-    D imaginary codes, which keeps it regular for any number of codes.
+    D imaginary codes, which keeps it regular for any number of codes; -inf where codes are so far apart that
+    it is singular all the same.
     """
     dim = z.shape[1]
     log_m = torch.empty_like(z[:, 0])
@@ -122,7 +124,10 @@ def cross_fitted(z: Tensor) -> Tensor:
     for fold in (0, 1):
         others = z[1 - fold :: 2]
         centred = others - others.mean(0)
-        scale = torch.linalg.cholesky((centred.T @ centred + dim * eye) / (len(others) + dim))
+        scale, failed = torch.linalg.cholesky_ex((centred.T @ centred + dim * eye) / (len(others) + dim))
+        if failed:
+            log_m[fold::2] = -math.inf
+            continue
         whitened = torch.linalg.solve_triangular(scale, (z[fold::2] - others.mean(0)).T, upper=False)
         log_m[fold::2] = -0.5 * (whitened.square().sum(0) + dim * LOG_2PI) - scale.diagonal().log().sum()
     return log_m

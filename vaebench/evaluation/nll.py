@@ -47,12 +47,13 @@ class ImportanceSampledNLL:
         log_px, ess = self._estimate(x, q, num, context)
         mean, error = mean_and_error(-log_px)
         # Var[log mean w] = Var[w] / (S E[w]^2) = 1/ESS - 1/S, up to O(1/S^2)
-        mc_error = float((1 / ess - 1 / num).clamp(min=0).sum().sqrt() / n)
+        mc_error = float((1 / ess - 1 / num).clamp(min=0).sum().sqrt() / n)  # nothing is known from one
         context.save_arrays(
             f"nll_{self.num_samples}_{n}", log_px=log_px.numpy(), ess=ess.numpy(), index=chosen.cpu().numpy()
         )
         yield Measurement("nll_nats", mean, "nats", False, n, error)
-        yield Measurement("nll_mc_error", mc_error, "nats", False, n)
+        if is_exact or num > 1:
+            yield Measurement("nll_mc_error", mc_error, "nats", False, n)
         if context.spec.vocabulary is None:
             bits = math.prod(context.spec.shape) * math.log(2)
             yield Measurement("bits_per_dim", mean / bits, "bits", False, n, scaled(error, 1 / bits))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaebench.distributions import Gaussian, Posterior, log_mean_exp
+from vaebench.evaluation.active_units import count
 from vaebench.evaluation.base import Context, Measurement, Subset, mean_and_error
 from vaebench.evaluation.scratch import Scratch
 from vaebench.ranges import Count, Positive
@@ -88,7 +89,7 @@ class PosteriorGaps:
             yield Measurement(name, mean, "nats", higher_is_better, len(values), error)
         n = len(chosen)
         for name, means in (("amortised", q.mean), ("local", local.mean)) if n > 1 else ():
-            active = int((means.cpu().double().var(0) > ACTIVE).sum())
+            active = count(means.cpu().double().var(0), ACTIVE)
             yield Measurement(f"active_units_{name}", active, "units", True, n)
         yield Measurement("local_from_prior", float(by_name["from_prior"].mean()), "fraction", None, n)
         yield Measurement("ess_local_median", float(by_name["ess"].median()), "samples", True, n)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaebench.data.spec import SplitName
-from vaebench.evaluation.base import Context, Measurement
+from vaebench.evaluation.base import Context, Measurement, NotApplicableError
 from vaebench.ranges import Count, Decay, Positive
 from vaebench.seeding import derive_seed
 
@@ -51,6 +51,7 @@ class SVMProbe:
 
         context.need(latent=True, labels=True)
         x, y = features(context, "train")
+        need_classes(y[: self.num_train])
         train = x[: self.num_train].numpy(), y[: self.num_train].numpy()
         valid, test = (tuple(part.numpy() for part in features(context, split)) for split in HELD_OUT)
 
@@ -103,6 +104,7 @@ class MLPProbe:
             tuple(part.to(device) for part in features(context, split))
             for split in ("train", "valid", "test")  # type: ignore[arg-type]
         )
+        need_classes(y)
         assert context.spec.num_classes is not None
         probe = nn.Sequential(
             nn.Linear(x.shape[1], self.hidden),
@@ -137,6 +139,12 @@ def features(context: Context, split: SplitName) -> tuple[Tensor, Tensor]:
     labels = context.splits[split].y
     assert labels is not None
     return context.encoded(split).mean.cpu(), labels.cpu()
+
+
+def need_classes(y: Tensor) -> None:
+    """Raises NotApplicableError where a probe would have no classes to tell apart."""
+    if len(y.unique()) < 2:
+        raise NotApplicableError("all training data are of one class")
 
 
 def accuracy(name: str, value: float, n: int) -> Measurement:

@@ -112,7 +112,7 @@ def histogram_entropy(counts: Tensor) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Quality:
-    """What samples are compared with: test data, training data, and a classifier where there are labels."""
+    """What samples are compared with: test data, training data, and a classifier of two labels or more."""
 
     test: Distances
     train: Distances
@@ -127,7 +127,7 @@ class Quality:
         chosen = order[:num_train].to(context.device)
         x = split.gather(chosen, torch.Generator(context.device).manual_seed(seed))
         num_classes, reader = context.spec.num_classes, None
-        if num_classes is not None and split.y is not None:
+        if num_classes is not None and split.y is not None and len(split.y[chosen].unique()) > 1:
             reader = ClassReader(x, split.y[chosen], num_classes)
         return cls(Distances(test), Distances(x), reader)
 

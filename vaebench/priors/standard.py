@@ -3,7 +3,7 @@
 The contract that every prior keeps: constructed with the latent size and the shape of one datum, and called
 with `encode` (x -> q(z|x)) to give p(z), once per training step and once per evaluation. `encode` is there
 for priors that are mixtures of posteriors; `needs_gaussian_posterior` says whether it must give Gaussians,
-`takes_tokens`, where it is there and false, that data may not be sentences.
+`kinds`, where it is there, which data it fits.
 """
 
 from __future__ import annotations

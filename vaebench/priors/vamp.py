@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ class VampPrior(nn.Module):
     their own while it trains; the running statistics that it has afterwards mix them with the data.
     """
 
-    takes_tokens = False  # pseudo-inputs are real numbers
+    kinds: ClassVar = frozenset({"binary", "unit", "uint8"})  # which lie where the pseudo-inputs do
     needs_gaussian_posterior = True  # whose density at another datum's code has a closed form
 
     def __init__(

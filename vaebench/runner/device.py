@@ -45,10 +45,15 @@ def _parallel_jobs(cores: int) -> int:
 
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
-    """Float32 matrix products in this precision within, in the former one after."""
-    before = torch.get_float32_matmul_precision()
+    """Float32 matrix products in this precision within, convolutions and LSTMs too; in the former one after.
+
+    PyTorch's switch is of matrix products alone, and cuDNN's TensorFloat-32 is on by default.
+    """
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision(precision)
+    torch.backends.cudnn.allow_tf32 = precision != "highest"
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]

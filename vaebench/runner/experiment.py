@@ -53,6 +53,9 @@ def run(cfg: DictConfig) -> Mapping[str, Any]:
             rundir.set_status("interrupted", reason=signal.signal_name)
             log.warning("Interrupted by %s; the same command goes on from here.", signal.signal_name)
             raise
+        except KeyboardInterrupt:  # a second one, which waits for no step
+            rundir.set_status("interrupted", reason="SIGINT, twice")
+            raise
         except BaseException as error:
             log.debug("The run failed:\n%s", traceback.format_exc())  # run.log; the caller tells the user
             rundir.set_status("failed", reason=f"{type(error).__name__}: {error}")

@@ -43,7 +43,8 @@ def attempt(device: torch.device, precision: Mapping[str, str]) -> dict[str, Any
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit of the code that runs, and a hash of what differs from it; None where it is no git checkout."""
+    """Commit of the code that runs, and a hash of what differs from it, of untracked files by their names
+    alone; None where it is no git checkout."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ SCHEMA_VERSION = 1
 
 
 class Metrics:
-    """One JSON line per finished epoch, flushed as it is written."""
+    """One JSON line per finished epoch, on the disk before any checkpoint that comes after it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,6 +29,8 @@ class Metrics:
     def append(self, line: Mapping[str, Any]) -> None:
         with self.path.open("a") as file:
             file.write(_as_line(line))
+            file.flush()
+            os.fsync(file.fileno())
 
     def read(self) -> list[dict[str, Any]]:
         """Every whole line; a last one that a kill cut short is left out."""
