@@ -10,6 +10,7 @@ standard errors over seeds where there are several, otherwise over data.
 from __future__ import annotations
 
 import argparse
+import sys
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,10 @@ def summarised(runs: pd.DataFrame, x: str, by: str, measures: list[str]) -> pd.D
     """A row for each value of `by` and `x`: each measure's mean over seeds and its standard error."""
     rows = []
     for (label, at), group in runs.groupby([by, x]):
+        told = [name for name in ("dataset", "tier", "hash") if group[name].nunique() > 1]
+        told += ["version"] if group["seed"].duplicated().any() and not told else []
+        if told:
+            print(f"{label}, {x} = {at}: runs that differ in {', '.join(told)}; see --where", file=sys.stderr)
         row = {by: label, x: at, "seeds": len(group)}
         for name in measures:
             error = group[name].sem() if len(group) > 1 else group[f"{name}_se"].iloc[0]

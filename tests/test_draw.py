@@ -44,3 +44,16 @@ def test_conditions_choose_the_runs_and_mistakes_are_named(tmp_path, monkeypatch
         run(tmp_path, monkeypatch, "--where", "depht=2")
     with pytest.raises(SystemExit, match="no run"):
         run(tmp_path, monkeypatch, "--where", "model.encoder.depth=3")
+
+
+def test_runs_that_differ_in_more_than_their_seeds_are_not_passed_off_as_seeds(tmp_path, monkeypatch, capsys):
+    put_run(tmp_path, row(1), nll_nats=90.0)
+    put_run(tmp_path, row(1), seed=1, nll_nats=91.0)
+    run(tmp_path, monkeypatch)
+    assert capsys.readouterr().err == ""
+    put_run(tmp_path, row(1), version="v1", nll_nats=95.0)
+    run(tmp_path, monkeypatch)
+    assert "vae, model.encoder.depth = 1: runs that differ in version" in capsys.readouterr().err
+    put_run(tmp_path, row(1), tier="smoke", nll_nats=200.0)
+    run(tmp_path, monkeypatch)
+    assert "runs that differ in tier, hash; see --where" in capsys.readouterr().err

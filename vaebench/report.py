@@ -13,13 +13,22 @@ from vaebench.reporting.compare import Report, make_report
 from vaebench.reporting.figures import draw
 from vaebench.reporting.page import page
 from vaebench.reporting.papers import chosen, load_papers
-from vaebench.reporting.tables import frame, latex, markdown, summary, words
+from vaebench.reporting.tables import ERRORS, claims_frame, frame, latex, markdown, summary, words
 
 __all__ = ["load_runs", "main", "write_report"]
 
 
+LEGEND = f"""A number is ours ± its standard error (theirs, ours - theirs). {ERRORS}
+It `agrees` within the tolerance, at the full tier, on the published data, with an error no larger than that;
+else its `direction agrees`, or it `differs`, by how its row stands to the one that the paper compares it
+with. A claim is `reproduced` if all of it holds in 95 % of draws over seeds and test points, `not
+reproduced` if one of its K parts holds in 5 % / K or fewer, else `inconclusive`; claims.csv has the numbers.
+"""
+
+
 def write_report(report: Report, outputs: Path, out: Path) -> None:
-    """Fill `out`: index.html, report.md, runs.csv, and of each target a CSV, a LaTeX table and its figure."""
+    """Fill `out`: the page, report.md, runs.csv, claims.csv, and of each target a CSV, a LaTeX table and its
+    figure."""
     figures = {}
     for name, target in report.targets.items():
         write_text(out / "tables" / f"{name}.csv", frame(target).to_csv(index=False))
@@ -28,13 +37,14 @@ def write_report(report: Report, outputs: Path, out: Path) -> None:
             figures[name] = picture
             write_bytes(out / "figures" / f"{name}.png", picture)
     write_text(out / "report.md", in_markdown(report))
+    write_text(out / "claims.csv", claims_frame(report).to_csv(index=False))
     write_text(out / "runs.csv", load_runs(outputs).to_csv(index=False))
     write_text(out / "index.html", page(report, figures, outputs))
 
 
 def in_markdown(report: Report) -> str:
     """Every paper's words and tables, then what could not be used."""
-    parts = ["# What reproduces, and how sure we are\n", summary(list(report.targets.values()))]
+    parts = ["# What reproduces, and how sure we are\n", summary(list(report.targets.values())), LEGEND]
     for paper, content in report.papers.items():
         parts += [f"## {content.title}\n", f"{content.authors}\n", *_bulleted(words(report, paper))]
         parts += map(markdown, report.of(paper))
@@ -64,6 +74,8 @@ def main() -> None:
     except UserError as error:
         sys.exit(str(error))
     targets = [report.targets[name] for name in names]
+    if not options.outputs.is_dir():
+        print(f"{options.outputs}: there is no such folder", file=sys.stderr)
     print(summary(targets))
     for problem in report.problems:
         print(problem, file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def main() -> None:
 def run(papers: Mapping[str, Paper], names: list[Name], options: argparse.Namespace, seeds: list[int]) -> int:
     """Run the sweeps, then print the targets; the exit status says whether everything is there."""
     rows = rows_of(papers, names).values()
-    extra = [f"paths.outputs={options.outputs}", *options.overrides]
+    extra = [f"paths.outputs={quoted(str(options.outputs))}", *options.overrides]
     failed = False
     for sweep in sweeps(rows, options.tier):
         words = command(sweep, options.tier, seeds, options.jobs, extra)
@@ -118,6 +119,14 @@ def run(papers: Mapping[str, Paper], names: list[Name], options: argparse.Namesp
         print(f"\n{markdown(target)}")
     print(summary(targets))
     return int(failed or any(target.missing for target in targets))
+
+
+def quoted(value: str) -> str:
+    """As Hydra's overrides take any text, a comma or a space in it too; as it is where it is plain."""
+    if re.fullmatch(r"[\w./-]+", value, re.ASCII):
+        return value
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    return f"'{escaped}'"
 
 
 def listing(papers: Mapping[str, Paper]) -> str:

@@ -1,10 +1,11 @@
 """Verdicts on published numbers: a number, sign, seed, tier or dataset changes, and the verdict with it."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.reporting.madeup import TEST_POINTS, cell, paper, put_both, put_run, remeasure
+from tests.reporting.madeup import TEST_POINTS, cell, paper, put, put_both, put_run, remeasure
 from vaebench.reporting.collect import find_runs
 from vaebench.reporting.compare import make_report
 from vaebench.reporting.papers import load_papers
@@ -70,6 +71,10 @@ def test_a_number_over_fewer_data_says_so(tmp_path: Path) -> None:
     assert (found.n, found.num_samples) == (TEST_POINTS, 500)
     assert not any("n = " in note for note in found.notes)
     remeasure(folder, "nll_nats", n=TEST_POINTS // 2)
+    assert not any("n = " in note for note in cell(tmp_path, "vae", vae=87.89).notes)  # n of what?
+    results = json.loads((folder / "results.json").read_text())
+    results["evaluations"][0]["settings"]["num_data"] = TEST_POINTS // 2
+    put(folder / "results.json", results)
     found = cell(tmp_path, "vae", vae=87.89)
     assert found.n == TEST_POINTS // 2
     assert "S = 500, n = 100, where the row has 200 data" in found.notes

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.reporting.madeup import cell, paper, put_both, put_run, remeasure
+from tests.reporting.madeup import cell, paper, put, put_both, put_run, remeasure
 from vaebench.report import load_runs, write_report
 from vaebench.reporting.collect import COLUMNS, find_runs
 from vaebench.reporting.compare import make_report
@@ -212,3 +213,54 @@ def test_of_no_run_the_table_has_its_columns(tmp_path: Path) -> None:
     assert (empty.columns[0], empty.columns[-1]) == ("run", "path")
     put_run(tmp_path, paper().rows["vae"], nll_nats=88.0)
     assert load_runs(tmp_path).columns.tolist()[: len(COLUMNS) + 1] == empty.columns.tolist()
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("arrays/nll_500_200.npz", b"PK\x03\x04 cut"),
+        ("arrays/nll_500_200.npz", b""),
+        ("figures/reconstructions.png", b"\x89PNG\r\n\x1a\n"),
+        ("figures/reconstructions.png", b""),
+        ("status.json", b"[]"),
+        ("provenance.json", b'{"a": 1}'),
+        ("provenance.json", b'[{"git": {"commit": null}}, 3]'),
+        ("metrics.jsonl", b'{"epoch": 1, "train": {}, "valid": null}\n'),
+        ("metrics.jsonl", b'{"epoch": 1}\n'),
+    ],
+)
+def test_one_file_that_is_cut_short_or_odd_does_not_cost_the_report(
+    tmp_path: Path, file: str, content: bytes
+) -> None:
+    """What cannot be read of arrays and pictures is named; all else is drawn."""
+    content_of = load_papers()["scvae"]
+    points = np.random.default_rng(0).normal(88, 3, 200)
+    folder = put_run(tmp_path / "o", content_of.rows["vae_1l"], points=points, svm_linear_accuracy=0.9)
+    put_run(tmp_path / "o", content_of.rows["scvae"], nll_nats=80.0, svm_linear_accuracy=0.9)
+    (folder / "figures").mkdir()
+    (folder / file).write_bytes(content)
+    report = make_report({"scvae": content_of}, list(find_runs(tmp_path / "o")))
+    write_report(report, tmp_path / "o", tmp_path / "r")
+    text = (tmp_path / "r/report.md").read_text()
+    if file.startswith(("arrays", "figures")):
+        assert f"{file} is cut short" in text
+    if file != "status.json":
+        assert "| VAE(1L) | 8" in text
+    assert "| SCVAE | 80.00" in text
+    assert (tmp_path / "r/index.html").exists()
+
+
+@pytest.mark.parametrize("newer", ["before", "after"])
+def test_of_two_runs_of_a_row_and_seed_the_last_begun_is_used(tmp_path: Path, newer: str) -> None:
+    """One of them is from before there was an option, so that both are v0, and its name is the last."""
+    row = paper().rows["vae"]
+    after = put_run(tmp_path, row, nll_nats=88.0)
+    before = after.parents[2] / "ffffffff/seed0/v0"
+    shutil.copytree(after, before)
+    config = before / "config.yaml"
+    config.write_text(config.read_text().replace("    bridge: identity\n", ""))
+    remeasure(before, "nll_nats", value=99.0)
+    for folder, year in ((before, {"before": 2027, "after": 2025}[newer]), (after, 2026)):
+        (attempt,) = json.loads((folder / "provenance.json").read_text())
+        put(folder / "provenance.json", [attempt | {"time": f"{year}-01-01T12:00:00+00:00"}])
+    assert cell(tmp_path, "vae").ours == {"before": 99.0, "after": 88.0}[newer]

@@ -12,6 +12,7 @@ from vaebench.report import write_report
 from vaebench.reporting.collect import find_runs
 from vaebench.reporting.compare import make_report
 from vaebench.reporting.page import counts_of
+from vaebench.reporting.page import page as render
 from vaebench.reporting.papers import Row, load_papers
 
 REASON = "<!-- <script></script><b id=broken>"
@@ -132,3 +133,14 @@ def count_with(b: Browser, control: str, value: str) -> str:
     b.run(f"document.getElementById('{control}').dispatchEvent(new Event('input'))")
     b.run(f"document.getElementById('{control}').dispatchEvent(new Event('change'))")
     return b.run("document.getElementById('count').textContent")
+
+
+def test_a_number_is_labelled_with_its_own_tier_and_seeds(tmp_path: Path) -> None:
+    """The full run has no NLL; the one that is shown is of the reduced tier."""
+    rows = paper().rows
+    put_run(tmp_path, rows["vae"], "full", kl=5.0)
+    put_run(tmp_path, rows["vae"], "reduced", seed=3, nll_nats=87.9)
+    report = make_report({"mine": paper(vae=87.89)}, list(find_runs(tmp_path)))
+    text = render(report, {}, tmp_path)
+    assert "87.90" in text
+    assert '<td class="dim">reduced, 1</td>' in text

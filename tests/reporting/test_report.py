@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tests.cli import ROOT
 from tests.reporting.madeup import put, put_run, remeasure
@@ -16,6 +17,7 @@ from vaebench.reporting.collect import SCHEMA_VERSION
 from vaebench.reporting.papers import load_papers
 from vaebench.runner import records
 from vaebench.tables import main as tables_main
+from vaebench.tables import quoted
 
 PAPERS = load_papers()
 ROWS = PAPERS["scvae"].rows
@@ -66,7 +68,7 @@ def test_of_nothing_every_table_says_what_is_missing(
     program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if program == "tables":
-        monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1))
+        monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0))
     words = (
         ["all", "--outputs", str(tmp_path)]
         if program == "tables"
@@ -75,10 +77,11 @@ def test_of_nothing_every_table_says_what_is_missing(
     assert call(monkeypatch, program, *words) == 1
     captured = capsys.readouterr()
     told = captured.out + captured.err
+    missing = "\n".join(line for line in told.splitlines() if "ot run: " in line)
     for name, paper in PAPERS.items():
         for target, content in paper.targets.items():
             assert f"{name}-{target}" in told
-            assert all(paper.rows[row].label in told for row in content.cells)
+            assert all(paper.rows[row].label in missing for row in content.cells)
 
 
 def test_a_target_whose_rows_are_all_there_is_a_success(
@@ -159,3 +162,26 @@ def test_tables_looks_where_its_runs_go(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit, match="--outputs"):
         tables_main()
+
+
+@pytest.mark.parametrize(
+    "folder", ["my runs", "a,b", "x (2)", "k=v", "müller", "it's", "[1]", "plain-1.0_x", "/abs/path"]
+)
+def test_any_folder_goes_through_the_overrides_as_it_is(folder: str) -> None:
+    parsed = OverridesParser.create().parse_override(f"paths.outputs={quoted(folder)}")
+    assert not parsed.is_sweep_override()
+    assert parsed.value() == folder
+
+
+def test_claims_as_a_table(report: Path) -> None:
+    claims = pd.read_csv(report / "claims.csv")
+    better = claims[claims["claim"] == "SCVAE has a better NLL than a VAE of one layer"].iloc[0]
+    assert (better["target"], better["verdict"], better["seeds"]) == ("scvae-table1", "reproduced", "0 1")
+    assert better["numbers"] == "vae_1l 90.05; scvae 84.05"
+
+
+def test_a_folder_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "report", str(tmp_path / "outputz"), "--out", str(tmp_path / "r")) == 1
+    assert "outputz: there is no such folder" in capsys.readouterr().err

@@ -30,9 +30,10 @@ def test_latex_marks_what_is_not_of_the_published_kind_and_says_why(tmp_path: Pa
     assert "dagger" not in latex(report_of(tmp_path))
     put_run(tmp_path, paper().rows["scvae"], "reduced", nll_nats=84.0)
     text = latex(report_of(tmp_path))
-    assert r"VAE & 87.50 $\pm$ 0.10 (87.89) \\" in text
-    assert r"SCVAE & 84.00 $\pm$ 0.10 (80.19)$^\dagger$ \\" in text
-    *_, end, _, line = text.splitlines()
+    assert r"VAE & 87.50 $\pm$ 0.10 (87.89) & full, 1 \\" in text
+    assert r"SCVAE & 84.00 $\pm$ 0.10 (80.19)$^\dagger$ & reduced, 1 \\" in text
+    *_, end, _, errors, _, line = text.splitlines()
+    assert errors == "Standard errors are over seeds, of one seed over test data."
     assert end == r"\end{tabular}"
     assert line == r"$^\dagger$ Not at the full tier, or not on the published data: tier reduced."
 

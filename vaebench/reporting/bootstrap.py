@@ -28,6 +28,19 @@ class Sample:
     index: np.ndarray | None = None
     """`[n]`, which of the test data these are; None for all in their order."""
 
+    @property
+    def indices(self) -> np.ndarray:
+        """`[n]`, of a sample whose points are on file."""
+        assert self.per_datum is not None
+        return np.arange(len(self.per_datum)) if self.index is None else self.index
+
+    def at(self, index: np.ndarray) -> Sample:
+        """The same over these of its points."""
+        assert self.per_datum is not None
+        chosen = np.isin(self.indices, index)
+        values = self.per_datum[chosen]
+        return Sample(float(values.mean()), None, values, self.indices[chosen])
+
 
 def draws(samples: Mapping[int, Sample], seeds: Sequence[int], name: str) -> np.ndarray:
     """`[DRAWS]` means over `seeds` of what another choice of seeds and test points would have given.
@@ -35,10 +48,11 @@ def draws(samples: Mapping[int, Sample], seeds: Sequence[int], name: str) -> np.
     Over seeds they have Student's t distribution (`seed_weights`); to that is added what the mean over
     seeds changes with the test points, which have Poisson(1) weights. Every call has the same draws of seeds
     and of points, so that differences are paired; where points are not on file, normal noise of the standard
-    error stands for them, of its own for each `name` and seed.
+    error stands for them, of its own for each `name`: seeds share their test points, whose noise a mean over
+    seeds does not remove.
     """
     values = np.array([samples[seed].value for seed in seeds])
-    changes = [_changes(samples[seed], f"{name}/{seed}") for seed in seeds]
+    changes = [_changes(samples[seed], name) for seed in seeds]
     return seed_weights(tuple(seeds)) @ values + np.mean(changes, axis=0)
 
 
@@ -69,7 +83,7 @@ def point_weights(block: int) -> np.ndarray:
 def _changes(sample: Sample, name: str) -> np.ndarray:
     """`[DRAWS]`, by how much the value would change with other test points."""
     if sample.per_datum is not None and len(sample.per_datum) > 1:
-        index = np.arange(len(sample.per_datum)) if sample.index is None else sample.index
+        index = sample.indices
         places = np.zeros((2, BLOCK * (int(index.max()) // BLOCK + 1)), np.float32)
         places[:, index] = sample.per_datum - sample.per_datum.mean(), np.ones(len(index))
         blocks = np.split(places, places.shape[1] // BLOCK, axis=1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vaebench.reporting.match import Matches, RowRuns
-from vaebench.reporting.measures import PER_DATUM, parts_of, value
+from vaebench.reporting.measures import PER_DATUM, parts_of, samples, unlike, value
 from vaebench.reporting.papers import TIERS, Target, Tier
 
 CELL_VERDICTS = ("agrees", "direction agrees", "differs", "not comparable", "not run")
@@ -66,7 +66,7 @@ def judge_cell(paper: str, target: Target, row: str, column: str, matches: Match
         return Cell(row, column, measure, published, "not run")
     ours, error = mean_and_error(found, measure)
     n, num_samples = sizes(found, names)
-    notes = [*found.notes, *fewer_data(found, n, num_samples)]
+    notes = [*found.notes, *fewer_data(found, names)]
     if len(found.runs) == 1:
         notes.append("one seed, error over test data")
     if doubts := target.remark(target.not_credible, row, column):
@@ -74,7 +74,7 @@ def judge_cell(paper: str, target: Target, row: str, column: str, matches: Match
     obstacle = target.remark(target.not_comparable, row, column)
     verdict = "not comparable"
     if not np.isfinite(ours):
-        obstacle = "0 in a denominator"
+        obstacle = "0 or less in a denominator"
     elif found.tier == "smoke":
         obstacle = "tier smoke: no number means anything"
     elif published is None:
@@ -89,8 +89,11 @@ def judge_cell(paper: str, target: Target, row: str, column: str, matches: Match
         if equal and error is not None and not error <= tolerance:
             notes.append("standard error above the tolerance")
             equal = False
-        other = target.compared_with(row)
-        direction = other and _direction(paper, target, row, other, column, found, matches)
+        if different := [f"over seeds {why}" for why in unlike({row: found.runs}, measure)]:
+            notes += different
+            equal = False
+        direction, reservations = _direction(paper, target, row, column, found, matches)
+        notes += reservations * (not (inside and equal))
         if inside:
             verdict = "agrees" if equal else "not comparable"
         elif direction is None:
@@ -120,28 +123,43 @@ def sizes(found: RowRuns, names: Sequence[str]) -> tuple[int, int | None]:
     return min(number.n for number in numbers), min(draws, default=None)
 
 
-def fewer_data(found: RowRuns, n: int, num_samples: int | None) -> list[str]:
-    """A note where `n` is less than the data over which the row's likelihood or its bound is taken."""
+def fewer_data(found: RowRuns, names: Sequence[str]) -> list[str]:
+    """A note where a choice of test data is smaller than what the row's likelihood or its bound has."""
+    n, num_samples = sizes(found, names)
     of_runs = [run.numbers for run in found.runs.values()]
     usual = max((numbers[name].n for numbers in of_runs for name in PER_DATUM if name in numbers), default=n)
-    if n >= usual:
+    is_choice = any(numbers[name].settings.get("num_data") == n for numbers in of_runs for name in names)
+    if n >= usual or not is_choice:
         return []
     return [f"{f'S = {num_samples}, ' if num_samples else ''}n = {n}, where the row has {usual} data"]
 
 
 def _direction(
-    paper: str, target: Target, row: str, other: str, column: str, found: RowRuns, matches: Matches
-) -> bool | None:
-    """Whether ours differs from the other row's in the published direction; None where it cannot be told."""
-    measure = target.columns[column].measure
+    paper: str, target: Target, row: str, column: str, found: RowRuns, matches: Matches
+) -> tuple[bool | None, list[str]]:
+    """Whether ours differs from that of the row it is compared with in the published direction, and with what
+    reservations; None where it cannot be told."""
+    other, measure = target.compared_with(row), target.columns[column].measure
+    if other is None:
+        return None, []
     theirs = target.published(row, column), target.published(other, column)
     reference = matches.of(paper, other, found.tier).with_measure(parts_of(measure))
     if None in theirs or not reference.runs or reference.variant != found.variant:
-        return None
+        return None, []
+    if different := list(unlike({row: found.runs, other: reference.runs}, measure)):
+        return None, different
     published = theirs[0] - theirs[1]  # type: ignore[operator]
-    ours = mean_and_error(found, measure)[0] - mean_and_error(reference, measure)[0]
-    if not np.isfinite(ours):
-        return None
+    (ours, error), (its, its_error) = (mean_and_error(runs, measure) for runs in (found, reference))
+    names = parts_of(measure)
+    if len(names) == 1 and sizes(found, names)[0] != sizes(reference, names)[0]:  # then over what both have
+        of_row = samples({row: found.runs, other: reference.runs}, None, measure)
+        ours, its = (float(np.mean([one.value for one in of_row[key].values()])) for key in (row, other))
+    difference = ours - its
+    if not np.isfinite(difference):
+        return None, []
     if published == 0:
-        return abs(ours) <= target.columns[column].tolerance
-    return bool(np.sign(ours) == np.sign(published))
+        return abs(difference) <= target.columns[column].tolerance, []
+    spread = None if error is None or its_error is None else np.hypot(error, its_error)
+    near = spread is not None and abs(difference) < 2 * spread
+    notes = ["less than two standard errors from the row that it is compared with"] if near else []
+    return bool(np.sign(difference) == np.sign(published)), notes

@@ -9,7 +9,7 @@ from itertools import pairwise, permutations
 import numpy as np
 
 from vaebench.reporting.match import Matches, RowRuns
-from vaebench.reporting.measures import parts_of, replicates, value
+from vaebench.reporting.measures import parts_of, replicates, unlike, value
 from vaebench.reporting.papers import TIERS, Claim, Greater, Ordered, Statement, Tier, Widening, Within
 
 SURE = 0.95
@@ -66,10 +66,15 @@ def _judged(claim: Claim, tier: Tier, rows: Mapping[str, RowRuns]) -> ClaimVerdi
     if len({found.variant for found in rows.values()}) > 1:
         notes.append("rows on different data")
         return verdict("inconclusive", None)
-    of_row = {row: replicates(found.runs, seeds, statement.measure, row) for row, found in rows.items()}
-    if not all(np.isfinite(values).all() for values in of_row.values()):
-        notes.append("0 in a denominator")
+    chosen = {row: {seed: found.runs[seed] for seed in seeds} for row, found in rows.items()}
+    every = [value(run, statement.measure) for runs in chosen.values() for run in runs.values()]
+    if not np.isfinite(every).all():
+        notes.append("0 or less in a denominator")
         return verdict("inconclusive", None)
+    if different := list(unlike(chosen, statement.measure)):
+        notes += different
+        return verdict("inconclusive", None)
+    of_row = replicates(chosen, seeds, statement.measure)
     if len(seeds) == 1:
         notes.append("one seed: how much seeds differ is not known")
         if all(np.ptp(values) == 0 for values in of_row.values()):

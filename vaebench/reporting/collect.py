@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -27,6 +30,8 @@ SCHEMA_VERSION = 1
 
 COLUMNS = ("dataset", "model", "hash", "seed", "version", "tier", "state", "note", "path")
 """What `load_runs` says of every run, after its name."""
+
+PNG_END = b"IEND\xaeB`\x82"
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -87,7 +92,19 @@ class Run:
         _, of_config = self._config
         if of_config and self.state != "new":
             told.append(of_config)
+        told += [f"{file.relative_to(self.path)} is cut short" for file in self._cut_short()]
         return told + [why for _, why in left_out(self.results)]
+
+    def _cut_short(self) -> Iterator[Path]:
+        """Arrays and pictures without their ends."""
+        for file in sorted(self.path.glob("arrays/*.npz")):
+            if not zipfile.is_zipfile(file):
+                yield file
+        for file in sorted(self.path.glob("figures/*.png")):
+            with file.open("rb") as picture:
+                picture.seek(max(0, file.stat().st_size - len(PNG_END)))
+                if picture.read() != PNG_END:
+                    yield file
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -97,15 +114,18 @@ class Run:
     @cached_property
     def attempts(self) -> list[dict[str, Any]]:
         """provenance.json: a record for each time that the run was started."""
-        return _read(self.path / "provenance.json") or []
+        attempts = _read(self.path / "provenance.json")
+        attempts = attempts if isinstance(attempts, list) else []
+        return [attempt for attempt in attempts if isinstance(attempt, dict)]
 
     @cached_property
     def epochs(self) -> list[dict[str, Any]]:
         """metrics.jsonl, without a last line that a kill cut short."""
         try:
             lines = (self.path / "metrics.jsonl").read_text().splitlines()
-            return [json.loads(line) for line in lines if line.endswith("}")]
-        except (OSError, ValueError):
+            epochs = [json.loads(line) for line in lines if line.endswith("}")]
+            return [line | {split: line[split] or {} for split in ("train", "valid")} for line in epochs]
+        except (OSError, ValueError, KeyError, TypeError):
             return []
 
 
@@ -121,9 +141,11 @@ def read_run(folder: Path, name: dict[str, str]) -> Run:
     """A run's state as it is now, whatever it last wrote about itself."""
     try:
         status = read_json(folder / "status.json") or {}
+        if not isinstance(status, dict):
+            raise UserError("status.json is no mapping")
         results = read_json(folder / "results.json") or {}
         check_results(results)
-    except UserError as error:
+    except (UserError, OSError) as error:
         status, results = {"state": "unreadable", "reason": str(error)}, {}
     state, note = status.get("state", "new"), status.get("reason", "")
     holder = holder_of(folder / "lock.json")
@@ -183,8 +205,17 @@ def load_runs(path: Path | str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["run", *COLUMNS])
 
 
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Stored arrays by name, or none where they cannot be read."""
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        return {}
+
+
 def _read(path: Path) -> Any:
     try:
         return read_json(path)
-    except UserError:
+    except (UserError, OSError):
         return None

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.image import imread
 
 from vaebench.reporting.cells import mean_and_error
-from vaebench.reporting.collect import Run
+from vaebench.reporting.collect import Run, load_arrays
 from vaebench.reporting.compare import TargetReport
 from vaebench.reporting.measures import parts_of
 from vaebench.reporting.papers import Figure
@@ -95,7 +95,7 @@ def montage(report: TargetReport, figure: Figure) -> Canvas | None:
     if not rows:
         return None
     shown = [
-        [None if (path := _picture(report, row, name)) is None else imread(path) for name in figure.pictures]
+        [None if (path := _picture(report, row, name)) is None else _shown(path) for name in figure.pictures]
         for row in rows
     ]
     longest = [max(_height_to_width(p) for p in same) for same in zip(*shown, strict=True)]
@@ -116,6 +116,14 @@ def montage(report: TargetReport, figure: Figure) -> Canvas | None:
         label = report.paper.rows[row].label
         line[0].set_title(label, fontsize=9, loc="left" if figure.stacked else "center")
     return canvas
+
+
+def _shown(path: Path) -> np.ndarray | None:
+    """The picture, or None where it cannot be read, which the report says by name."""
+    try:
+        return np.asarray(imread(path))
+    except (OSError, ValueError, SyntaxError):
+        return None
 
 
 def _height_to_width(picture: np.ndarray | None) -> float:
@@ -246,11 +254,7 @@ def _picture(report: TargetReport, row: str, name: str) -> Path | None:
 
 def _arrays(run: Run, name: str) -> dict[str, np.ndarray]:
     """Stored arrays, or nothing where they cannot be read."""
-    try:
-        with np.load(run.file(f"arrays/{name}.npz")) as stored:
-            return dict(stored)
-    except (OSError, ValueError):
-        return {}
+    return load_arrays(run.file(f"arrays/{name}.npz"))
 
 
 def _label(report: TargetReport, measure: str) -> str:

@@ -108,7 +108,8 @@ def _row_runs(tier: Tier, runs: Sequence[Run], full: Leaves, wanted: Leaves, pro
     return RowRuns(tier, chosen, "" if dataset == published else dataset, notes)
 
 
-def _worth(run: Run) -> tuple[bool, int, int, str]:
-    """Complete runs before others, of others those with the most measurements, then the newest."""
+def _worth(run: Run) -> tuple[bool, int, str, int, str]:
+    """Complete runs before others, of others those with the most measurements, then the last begun."""
     is_complete = run.state == "complete"
-    return is_complete, 0 if is_complete else len(run.numbers), int(run.version[1:]), run.hash
+    begun = str(run.attempts[0].get("time", "")) if run.attempts else ""
+    return is_complete, 0 if is_complete else len(run.numbers), begun, int(run.version[1:]), run.hash

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 
 from vaebench.reporting.bootstrap import Sample, draws
-from vaebench.reporting.collect import Run
+from vaebench.reporting.collect import Run, load_arrays
 from vaebench.reporting.number import Number
 from vaebench.reporting.papers import MEASURE
 
@@ -17,6 +18,14 @@ PER_DATUM = {  # measurement -> file of arrays, array, sign
     "reconstruction": ("bound_{num_samples}", "reconstruction", 1.0),
     "kl": ("bound_{num_samples}", "kl", 1.0),
 }
+
+OF_DRAWS = ("nll_nats", "bits_per_dim", "perplexity")
+"""Estimates that fall with the number of draws a datum."""
+OF_DATA = ("mi_lower", "mi_upper", "mi_interval_low", "mi_interval_high")
+"""Estimates that the number of data caps."""
+
+Rows = Mapping[str, Mapping[int, Run]]
+"""Row -> seed -> run."""
 
 
 def parts_of(measure: str) -> tuple[str, ...]:
@@ -31,13 +40,50 @@ def value(run: Run, measure: str) -> float:
     return float(_combined(measure, [np.asarray(run.numbers[name].value) for name in parts_of(measure)]))
 
 
-def replicates(runs: Mapping[int, Run], seeds: Sequence[int], measure: str, name: str) -> np.ndarray:
-    """`[DRAWS]` of a row's measure, over seeds and test points."""
-    found = []
+def replicates(rows: Rows, seeds: Sequence[int], measure: str) -> dict[str, np.ndarray]:
+    """`[DRAWS]` of each row's measure, over seeds and test points; on points that all rows have."""
+    of_part = [samples(rows, seeds, part) for part in parts_of(measure)]
+    return {
+        row: _combined(
+            measure,
+            [
+                draws(found[row], seeds, f"{row}/{part}")
+                for found, part in zip(of_part, parts_of(measure), strict=True)
+            ],
+        )
+        for row in rows
+    }
+
+
+def samples(rows: Rows, seeds: Iterable[int] | None, measurement: str) -> dict[str, dict[int, Sample]]:
+    """Row -> seed -> its number, with its per-datum values where they are on file.
+
+    Where runs were measured on different test data, all of which are on file one by one, the numbers are
+    those of the data that all have; some test data are easier than others. `seeds` None takes all of a row.
+    """
+    found = {
+        row: {seed: sample(runs[seed], measurement) for seed in (runs if seeds is None else seeds)}
+        for row, runs in rows.items()
+    }
+    every = [one for of_row in found.values() for one in of_row.values()]
+    if any(one.per_datum is None for one in every) or len({one.indices.tobytes() for one in every}) == 1:
+        return found
+    common = reduce(np.intersect1d, [one.indices for one in every])
+    if not len(common):
+        return found
+    return {row: {seed: one.at(common) for seed, one in of_row.items()} for row, of_row in found.items()}
+
+
+def unlike(rows: Rows, measure: str) -> Iterator[str]:
+    """In what the rows' estimates differ that the numbers depend on: then they cannot be compared."""
     for part in parts_of(measure):
-        samples = {seed: sample(runs[seed], part) for seed in seeds}
-        found.append(draws(samples, seeds, f"{name}/{part}"))
-    return _combined(measure, found)
+        numbers = [run.numbers[part] for runs in rows.values() for run in runs.values()]
+        num_draws = sorted({int(number.settings.get("num_samples", 0)) for number in numbers})
+        sizes = sorted({number.n for number in numbers})
+        if part in OF_DRAWS and len(num_draws) > 1:
+            yield f"S = {num_draws[0]} to {num_draws[-1]}, with which {part} falls"
+        if part in OF_DATA and len(sizes) > 1:
+            yield f"n = {sizes[0]} to {sizes[-1]}, by which {part} is capped"
 
 
 def sample(run: Run, measurement: str) -> Sample:
@@ -53,13 +99,10 @@ def per_datum(run: Run, measurement: str, number: Number) -> tuple[np.ndarray | 
         return None, None
     pattern, array, sign = PER_DATUM[measurement]
     name = f"arrays/{pattern.format(n=number.n, **number.settings)}.npz"
-    path = run.path / number.files.get(name, name)
-    try:
-        with np.load(path) as stored:
-            values = sign * stored[array].astype(np.float64)
-            index = stored.get("index")
-    except (OSError, ValueError, KeyError):
+    stored = load_arrays(run.path / number.files.get(name, name))
+    if array not in stored:
         return None, None
+    values, index = sign * stored[array].astype(np.float64), stored.get("index")
     same = len(values) == number.n and abs(values.mean() - number.value) <= 1e-6 * max(1, abs(number.value))
     return (values, index) if same else (None, None)
 
@@ -69,5 +112,8 @@ def _combined(measure: str, parts: Sequence[np.ndarray]) -> np.ndarray:
     assert match is not None, measure
     if match["operator"] is None:
         return parts[0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return parts[0] - parts[1] if match["operator"] == "-" else parts[0] / parts[1]
+    if match["operator"] == "-":
+        return parts[0] - parts[1]
+    # Of quantities that are positive, noise may put the lower one at 0 or below: then no bound is too high.
+    above, below = parts
+    return np.where(below > 0, above / np.where(below > 0, below, 1), np.inf)

@@ -14,7 +14,7 @@ COMMITS = 3
 def attempt_of(attempt: Mapping[str, Any]) -> dict[str, str]:
     """Of a record of provenance what a reader asks for first."""
     git, hardware = attempt.get("git") or {}, attempt.get("hardware") or {}
-    commit = f"{git.get('commit', '?')[:10]}{' with changes' if git.get('dirty') else ''}"
+    commit = f"{str(git.get('commit') or '?')[:10]}{' with changes' if git.get('dirty') else ''}"
     where = [str(hardware[key]) for key in ("cpu", "gpu", "device") if hardware.get(key)]
     packages = attempt.get("packages") or {}
     return {

@@ -20,7 +20,7 @@ from vaebench.reporting.compare import CLAIM_VERDICTS, Report, TargetReport
 from vaebench.reporting.markup import Markup, chip, element, folded_list, table
 from vaebench.reporting.origin import attempt_of
 from vaebench.reporting.remarks import remarks
-from vaebench.reporting.tables import claim_cells, numbers, words
+from vaebench.reporting.tables import about_runs, claim_cells, numbers, words
 
 ASSETS = Path(__file__).parent / "assets"
 PICTURE_BYTES = 20 * 2**20
@@ -96,7 +96,9 @@ def paper_of(report: Report, paper: str, figures: Mapping[str, bytes]) -> Markup
 def target_of(report: TargetReport, figure: bytes | None) -> Markup:
     """A table or figure: numbers with verdicts, claims, picture, remarks; folded if nothing has run."""
     columns = list(report.target.columns)
-    parts = [table(["", *columns, "runs"], (row_of(report, row, columns) for row in report.target.cells))]
+    parts = [
+        table(["", *columns, "tier, seeds"], (row_of(report, row, columns) for row in report.target.cells))
+    ]
     if report.claims:
         titles = ("claim", "verdict", "confidence", "seeds", "remarks")
         parts.append(table(titles, map(claim_of, report.claims), class_="claims"))
@@ -118,14 +120,10 @@ def target_of(report: TargetReport, figure: bytes | None) -> Markup:
 
 def row_of(report: TargetReport, row: str, columns: Sequence[str]) -> Markup:
     """A line of the table: ours, theirs and verdict of each column, and which runs these are."""
-    found, label = report.runs[row], report.paper.rows[row]
-    about = f"{found.tier}, seeds {', '.join(map(str, found.runs))}" if found.runs else "not run"
-    if found.variant:
-        about += f", {found.variant}"
-    cells = (cell_of(report.cells[row, name], report.target.columns[name].digits) for name in columns)
-    return element(
-        "tr", element("th", label.label, title=label.experiment), *cells, element("td", about, class_="dim")
-    )
+    label, cells = report.paper.rows[row], [report.cells[row, name] for name in columns]
+    numbers = (cell_of(cell, report.target.columns[cell.column].digits) for cell in cells)
+    about = element("td", about_runs(cells), class_="dim")
+    return element("tr", element("th", label.label, title=label.experiment), *numbers, about)
 
 
 def cell_of(cell: Cell, digits: int) -> Markup:

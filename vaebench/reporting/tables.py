@@ -16,6 +16,7 @@ from vaebench.reporting.remarks import remarks
 
 MISSING = "not run"
 DAGGER = r"$^\dagger$"
+ERRORS = "Standard errors are over seeds, of one seed over test data."
 
 
 def frame(report: TargetReport) -> pd.DataFrame:
@@ -51,13 +52,33 @@ def markdown(report: TargetReport) -> str:
     for row in report.target.cells:
         cells = [report.cells[row, column] for column in columns]
         ours = [told(cell, report.target.columns[cell.column].digits) for cell in cells]
-        line = [report.paper.rows[row].label, *ours, _about(cells)]
+        line = [report.paper.rows[row].label, *ours, about_runs(cells)]
         lines.append(f"| {' | '.join(map(_md, line))} |")
-    lines += ["", *(f"- {line}" for line in remarks(report))]
+    lines += ["", *(f"- {line}" for line in [*tolerances(report), *remarks(report)])]
     if report.claims:
         lines += ["", *_pipes(["claim", "verdict", "confidence", "seeds", "remarks"])]
         lines += [f"| {' | '.join(map(_md, claim_cells(claim)))} |" for claim in report.claims]
     return "\n".join(lines) + "\n"
+
+
+def claims_frame(report: Report) -> pd.DataFrame:
+    """A row for each claim: the verdict, how sure it is, and the numbers that it is about."""
+    return pd.DataFrame(
+        {
+            "target": name,
+            "claim": found.claim.says,
+            "where": found.claim.where,
+            "verdict": found.verdict,
+            "confidence": found.confidence,
+            "tier": found.tier or "",
+            "seeds": " ".join(map(str, found.seeds)),
+            "measure": found.claim.statement.measure,
+            "numbers": "; ".join(f"{row} {value:.6g}" for row, value in found.numbers.items()),
+            "notes": "; ".join(note for note in (found.claim.note, *found.notes) if note),
+        }
+        for name, target in report.targets.items()
+        for found in target.claims
+    )
 
 
 def latex(report: TargetReport) -> str:
@@ -65,9 +86,9 @@ def latex(report: TargetReport) -> str:
     columns = list(report.target.columns)
     lines = [
         f"% {report.name}: ours (theirs)",
-        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(columns)}l}}",
         r"\toprule",
-        " & ".join(["", *map(_tex, columns)]) + r" \\",
+        " & ".join(["", *map(_tex, columns), "tier, seeds"]) + r" \\",
         r"\midrule",
     ]
     for row in report.target.cells:
@@ -76,14 +97,32 @@ def latex(report: TargetReport) -> str:
             _tex(numbers(cell, report.target.columns[cell.column].digits)) + DAGGER * bool(cell.reservations)
             for cell in cells
         ]
-        lines.append(" & ".join([_tex(report.paper.rows[row].label), *ours]) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
+        about = _tex(about_runs(cells))
+        lines.append(" & ".join([_tex(report.paper.rows[row].label), *ours, about]) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", "", ERRORS]
     if why := dict.fromkeys(mark for cell in report.cells.values() for mark in cell.reservations):
         lines += [
             "",
             rf"{DAGGER} Not at the full tier, or not on the published data: {_tex(', '.join(why))}.",
         ]
     return "\n".join(lines) + "\n"
+
+
+def tolerances(report: TargetReport) -> list[str]:
+    """Within what a number of ours agrees with theirs, of a table with published numbers."""
+    if all(cell.published is None for cell in report.cells.values()):
+        return []
+    every = (f"{name} {column.tolerance:g}" for name, column in report.target.columns.items())
+    return [f"Agrees within: {', '.join(every)}."]
+
+
+def about_runs(cells: Sequence[Cell]) -> str:
+    """Tier, number of seeds and stand-in data of a row's numbers."""
+    known = [cell for cell in cells if cell.ours is not None]
+    about = dict.fromkeys(
+        f"{cell.tier}, {len(cell.seeds)}{f', {cell.variant}' if cell.variant else ''}" for cell in known
+    )
+    return "; ".join(about) or MISSING
 
 
 def told(cell: Cell, digits: int) -> str:
@@ -166,14 +205,6 @@ def _sentence(claim: ClaimVerdict) -> str:
 
 def _counted(count: Counter[str], verdicts: Sequence[str]) -> str:
     return ", ".join(f"{count[verdict]} {verdict}" for verdict in verdicts if count[verdict]) or "none"
-
-
-def _about(cells: Sequence[Cell]) -> str:
-    known = [cell for cell in cells if cell.ours is not None]
-    about = dict.fromkeys(
-        f"{cell.tier}, {len(cell.seeds)}{f', {cell.variant}' if cell.variant else ''}" for cell in known
-    )
-    return "; ".join(about) or MISSING
 
 
 def _pipes(head: Sequence[str]) -> list[str]:
