@@ -29,14 +29,14 @@ PACKAGES = ["hydra-core", "omegaconf", "antlr4-python3-runtime", "annotated-type
 """Pure Python, so that the wheels fit any machine."""
 FILES = {  # below the data root
     "mnist": ["MNIST/raw/*-ubyte.gz", "MNIST/raw/*-ubyte"],
-    "mnist_static": ["binarized_mnist_*.amat"],
-    "omniglot": ["chardata.mat", "**/images_background.zip", "**/images_evaluation.zip"],
+    "mnist_static": ["**/binarized_mnist_*.amat"],
+    "omniglot": ["**/chardata.mat", "**/images_background.zip", "**/images_evaluation.zip"],
     "svhn": ["**/*_32x32.mat"],
-    "cifar10": ["cifar-10-*"],
+    "cifar10": ["**/cifar-10-*"],
     "celeba": ["**/img_align_celeba.zip"],
     "lsun": ["**/bedroom_train_lmdb/data.mdb"],
     "text": ["*/train.txt", "*/valid.txt", "*/val.txt", "*/dev.txt", "*/test.txt"],
-    "yahoo": ["yahoo/train.txt", "yahoo/val.txt", "yahoo/test.txt"],
+    "yahoo": ["**/[yY]ahoo/train.txt", "**/[yY]ahoo/val.txt", "**/[yY]ahoo/test.txt"],
 }
 LEFT_OUT = {"checkpoints", "scratch", "lock"}
 

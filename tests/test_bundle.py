@@ -52,3 +52,26 @@ def test_collected_runs_are_read_again_without_their_checkpoints(tmp_path: Path)
     (run,) = find_runs(tmp_path / "again")
     assert run.results == results
     assert run.state == "complete"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "file"),
+    [
+        ("mnist", "MNIST/raw/t10k-images-idx3-ubyte.gz"),
+        ("mnist_static", "binarized_mnist/binarized_mnist_train.amat"),
+        ("omniglot", "omniglot/chardata.mat"),
+        ("svhn", "SVHN/train_32x32.mat"),
+        ("cifar10", "CIFAR10/cifar-10-python.tar.gz"),
+        ("celeba", "celeba/img_align_celeba.zip"),
+        ("lsun", "lsun/bedroom_train_lmdb/data.mdb"),
+        ("yahoo", "data/yahoo/train.txt"),
+    ],
+)
+def test_files_are_packed_from_where_the_loaders_look_for_them(
+    dataset: str, file: str, tmp_path: Path
+) -> None:
+    put = tmp_path / "data" / file
+    put.parent.mkdir(parents=True)
+    put.write_text("here")
+    pack(tmp_path / "bundle", tmp_path / "data", [dataset], wheels=False)
+    assert (tmp_path / "bundle/data" / file).read_text() == "here"

@@ -126,3 +126,8 @@ def test_without_files_and_network_the_error_says_what_to_put_where_and_names_a_
         load(paths)
     for word in ("img_align_celeba.zip", f"{paths.root}/celeba/", "VAEBENCH_DATA", "dataset=image_folder"):
         assert word in str(caught.value)
+
+
+def test_a_crop_beyond_the_image_is_refused(paths):
+    with pytest.raises(DataError, match=r"dataset\.crop = 179: expected at most 178"):
+        load(paths, crop=179)

@@ -1,5 +1,7 @@
 """Folders and archives of images: listing, classes, splits, pixels, cache."""
 
+import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.archives import break_member, png, put_folder, put_zip, real_data, same
 from tests.config.helpers import config_of, problems_of
+from vaebench.config.errors import ConfigError
 from vaebench.data import images
 from vaebench.data.image_folder import ImageFolder, partition, read_folders
 from vaebench.data.spec import DataError, DataPaths, Splits
+from vaebench.runner.same_data import need_same_data
 
 OPTIONS: dict[str, Any] = {
     "name": "pictures",
@@ -262,3 +267,36 @@ def test_real_images_of_an_archive(tmp_path_factory):
     mean = splits.train.x.float().mean((0, 2, 3)) / 255
     expected = torch.tensor([0.4914, 0.4822, 0.4465])  # CIFAR-10's known means
     torch.testing.assert_close(mean, expected, atol=0.01, rtol=0)
+
+
+def test_a_copy_of_the_same_images_is_the_same_data(paths):
+    """With other times of change, by which alone the cache looks for them."""
+    put_folder(paths.root / "pictures", {f"{i}.png": plain(10 * i) for i in range(20)})
+    before = of(paths).load().origin
+    for file in (paths.root / "pictures").iterdir():
+        os.utime(file, (1e9, 1e9))
+    after = of(paths).load().origin
+    assert before["files"] != after["files"]
+    need_same_data(before, after, paths.cache)
+    put_folder(paths.root / "pictures", {"3.png": plain(31)})
+    with pytest.raises(ConfigError, match="_hash was"):
+        need_same_data(before, of(paths).load().origin, paths.cache)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_images_of_more_than_8_bits_are_refused_and_not_clipped(dtype, paths):
+    content = io.BytesIO()
+    Image.fromarray(np.full((4, 4), 4096, dtype)).save(content, format="TIFF")
+    put_folder(paths.root / "pictures", {f"{i}.tiff": content.getvalue() for i in range(10)})
+    with pytest.raises(DataError, match="more than 8 bits a channel"):
+        of(paths, channels=1).load()
+
+
+def test_a_link_to_its_own_folder_is_not_followed_for_ever_and_a_dangling_one_is_named(paths):
+    folder = paths.root / "pictures"
+    put_folder(folder, {f"{i}.png": plain(10 * i) for i in range(20)})
+    (folder / "again").symlink_to(folder)
+    assert len(of(paths).files) == 20
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    with pytest.raises(DataError, match=r"gone\.png cannot be read"):
+        of(paths)

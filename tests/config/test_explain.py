@@ -176,3 +176,17 @@ def test_near_misses_are_offered_and_long_lists_are_not() -> None:
     assert did_you_mean("row7x", [f"row{i}" for i in range(50)]) == "; did you mean 'row7'?"
     many = [f"{folder}/row{i}" for folder in "ab" for i in range(30)]
     assert did_you_mean("b/row7x", many).startswith("; did you mean 'b/row7'? (choices: b/row0, ")
+
+
+@pytest.mark.parametrize("word", ["paths.outputs=~/runs", "data_root=/x#1", "paths.outputs=a;b"])
+def test_what_hydra_takes_in_quotes_alone_says_so(message, word: str) -> None:
+    assert message(word) == f"""{word}: a character that Hydra takes in quotes alone; write "key='value'\""""
+
+
+def test_an_unknown_option_in_a_list_is_told_with_the_nearest(message) -> None:
+    text = message("evaluation=[likelihood,collaps]")
+    assert text.startswith("evaluation = 'collaps': no such option; did you mean 'collapse'? (choices: ")
+
+
+def test_of_a_sweep_over_a_glob_the_first_option_is_composed() -> None:
+    assert CommandLine.of(["model=glob(scvae*)"]).composed().model.name == "scvae"

@@ -1,13 +1,17 @@
 """Settings that are each legal and do not fit the dataset."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.config.helpers import CONF, config_of
+from tests.runs import small_config
 from vaebench.config.check import NEAREST, check_fit, families_for
 from vaebench.config.errors import ConfigError
 from vaebench.data.spec import DataSpec
+from vaebench.errors import UserError
+from vaebench.runner.prepare import prepare
 
 
 def spec_of(kind: Any, num_classes: int | None = 10) -> DataSpec:
@@ -92,3 +96,34 @@ def test_pseudo_inputs_between_0_and_1_are_for_data_that_are(kind: str) -> None:
     message = "^model.prior: VampPrior does not fit toy, whose data are real; use model/prior=standard.$"
     with pytest.raises(ConfigError, match=message):
         check_fit(config, spec_of(kind), CONF)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "likelihood"), [("mnist_gray", "gaussian"), ("svhn", "discretized_logistic")]
+)
+def test_only_log_odds_start_from_data(dataset: str, likelihood: str, tmp_path: Path) -> None:
+    """A mean, too, has the shape of the data."""
+    words = [f"dataset={dataset}", "model=conditional_pixelcnn_vae", f"model/likelihood={likelihood}"]
+    with pytest.raises(UserError, match="starts_from_data=true is for model/likelihood=bernoulli"):
+        prepare(small_config(tmp_path, *words, "evaluation=none", families=True))
+
+
+@pytest.mark.parametrize("dataset", ["yahoo", "text"])
+def test_what_does_not_fit_is_said_before_any_data_are_looked_for(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaebench.data.yahoo.urlopen", lambda *_, **__: pytest.fail("downloaded"))
+    words = [f"dataset={dataset}", f"data_root={tmp_path}", f"paths.cache={tmp_path}"]
+    with pytest.raises(ConfigError, match="model: vae is for other data than"):
+        prepare(small_config(tmp_path, *words, families=True))
+
+
+def test_a_tilde_is_the_home_folder_wherever_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("VAEBENCH_DATA", "~/data")
+    experiment = prepare(small_config(Path("'~/runs'"), "dataset=mnist", "paths.cache='~/cache'"))
+    assert experiment.rundir.path.is_relative_to(tmp_path / "runs")
+    assert experiment.dataset.paths.root == tmp_path / "data"  # type: ignore[attr-defined]
+    assert experiment.dataset.paths.cache == tmp_path / "cache"  # type: ignore[attr-defined]

@@ -256,14 +256,6 @@ def test_an_output_that_starts_from_data_has_their_log_odds_and_may_not_be_infin
     assert torch.equal(decoder.output.bias, before["output.bias"])
 
 
-def test_only_log_odds_start_from_data() -> None:
-    with pytest.raises(UserError, match="set it to false"):
-        GatedPixelCNNDecoder(
-            2, (4, 6, 7), (1, 6, 7), depth=1, channels=4, kernel_size=3, first_kernel_size=3,
-            z_enters="gates", code_maps=1, v_shift="correct", init="default", starts_from_data=True,
-        )  # fmt: skip
-
-
 @pytest.mark.parametrize("z_enters", ["first", "every", "gates"])
 def test_he_initialisation_is_of_what_is_linear_in_the_code(z_enters: str) -> None:
     def start(init: str) -> dict[str, torch.Tensor]:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
@@ -67,10 +68,13 @@ class CommandLine:
     def composed(self) -> DictConfig:
         """The config; of a sweep, its first job's. Raises what Hydra raises."""
         searched = ",".join(f"file://{folder}" for folder in self.folders[1:])
-        words = [f"hydra.searchpath=[{searched}]", *(_first_of(override) for override in self.overrides)]
+        words = [f"hydra.searchpath=[{searched}]", *self._first_words()]
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(self.folders[0]), version_base="1.3"):
             return compose("train", overrides=words)
+
+    def _first_words(self) -> list[str]:
+        return [_first_of(override, self.options(override.key_or_group)) for override in self.overrides]
 
     def _only(self, wanted: Callable[[Override], bool]) -> CommandLine:
         return replace(self, overrides=tuple(filter(wanted, self.overrides)))
@@ -84,7 +88,13 @@ def _parsed(word: str) -> Override | None:
     return None if override.is_hydra_override() else override
 
 
-def _first_of(override: Override) -> str:
+def _first_of(override: Override, options: Sequence[str]) -> str:
+    """Of a sweep its first value; a glob is over the `options` of its group."""
     if not override.is_sweep_override():
         return str(override.input_line)
-    return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+    swept: Any = override.value()
+    if isinstance(swept, Glob):
+        first = next(iter(swept.filter(list(options))), "")
+    else:
+        first = next(override.sweep_string_iterator())
+    return f"{override.get_key_element()}={first}"

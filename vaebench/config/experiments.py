@@ -69,4 +69,4 @@ def _cache_file() -> Path:
         if path.parent.name != "paper":
             digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
     cache = os.environ.get("VAEBENCH_CACHE") or str(Path.home() / ".cache/vaebench")
-    return Path(cache) / "experiments" / f"{digest.hexdigest()[:16]}.json"
+    return Path(cache).expanduser() / "experiments" / f"{digest.hexdigest()[:16]}.json"

@@ -19,6 +19,8 @@ from vaebench.errors import UserError
 NULL_GROUP = "Config group override must be a string or a list"
 """What Hydra says, in a ValueError, to `model=null`."""
 
+NO_OPTION = re.compile(r"(?:In '[^']*': )?Could not load '([^']+)/([^'/]+)'")
+"""What Hydra says of a list of options."""
 NOT_THERE = re.compile(r"(?:Could not (?:override|delete|delete from config\.)|but config group) '([^'@]+)'")
 CHOSEN_TWICE = re.compile(
     r"Multiple values for (\S+)\.|(\S+) appears more than once in the final defaults list"
@@ -72,6 +74,9 @@ def _diagnosis(error: BaseException, line: CommandLine) -> tuple[str, str]:
             f"{group} = {name!r}: no such option{did_you_mean(name, options)}{_where(error, group, line)}",
             group,
         )
+    if match := NO_OPTION.match(message):
+        group, name = match.groups()
+        return f"{group} = {name!r}: no such option{did_you_mean(name, line.options(group))}", group
     if NULL_GROUP in message:
         culprit = next(
             choice for choice in line.choices().overrides if not isinstance(choice.value(), (str, list))
@@ -84,8 +89,7 @@ def _diagnosis(error: BaseException, line: CommandLine) -> tuple[str, str]:
         group = match[1] or match[2]
         return f"{group}: chosen twice; `{group}=...`, without a +, replaces the default option", ""
     if isinstance(error, OverrideParseException):
-        reason = message.splitlines()[1].split(" expecting ")[0]
-        return f"{error.override}: expected key=value ({reason})", ""
+        return f"{error.override}: {_not_parsed(message)}", ""
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         return f"{error.problem_mark.name}, line {error.problem_mark.line + 1}: {error.problem}", ""
     if isinstance(error, OSError) and error.filename is not None:
@@ -93,6 +97,14 @@ def _diagnosis(error: BaseException, line: CommandLine) -> tuple[str, str]:
     if isinstance(error.__cause__, OmegaConfBaseException):
         message += f"\n{error.__cause__}"
     return message, ""
+
+
+def _not_parsed(message: str) -> str:
+    """Why an override cannot be read: its syntax, or a character that Hydra takes in quotes alone."""
+    _, *rest = message.splitlines()
+    if message.startswith("LexerNoViableAlt") or "token recognition error" in message:
+        return "a character that Hydra takes in quotes alone; write \"key='value'\""
+    return f"expected key=value ({rest[0].split(' expecting ')[0]})"
 
 
 def _where(error: BaseException, key: str, line: CommandLine) -> str:

@@ -33,7 +33,11 @@ def dynamically(
     """Training images drawn anew at each look, the others once; `origin` is added to."""
     # A seed of its own for each split: the same uniform numbers would tie their noise together.
     held_out = [Split(binarise_once(x, scale, seed + i), y) for i, (x, y) in enumerate([valid, test])]
-    drawn = {"binarisation_seed": seed, "test_hash": content_hash(held_out[1].x)}
+    drawn = {
+        "binarisation_seed": seed,
+        "train_hash": content_hash(train[0]),
+        "test_hash": content_hash(held_out[1].x),
+    }
     return Splits(Split(*train, scale=scale, stochastic=True), held_out[0], held_out[1], origin | drawn)
 
 

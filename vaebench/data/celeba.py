@@ -39,6 +39,10 @@ class CelebA:
     """
 
     def __init__(self, paths: DataPaths, *, name: str, crop: Count, size: Count, num_valid: Count) -> None:
+        if crop > min(DRAWN_SIZE):
+            raise DataError(
+                f"dataset.crop = {crop}: expected at most {min(DRAWN_SIZE)}, the images' shorter side."
+            )
         self.paths = paths
         self.crop = crop
         self.num_valid = num_valid
@@ -66,7 +70,8 @@ class CelebA:
             test=Split(test, None, scale=LEVEL),
             origin={
                 "source": "CelebA, aligned and cropped",
-                "files_hash": files.fingerprint,
+                "files": files.fingerprint,
+                "train_hash": content_hash(x[:num_train]),
                 "test_hash": content_hash(test),
             },
         )

@@ -47,10 +47,9 @@ def download(what: str, fetch: Callable[[], object], instructions: str) -> None:
     """Run `fetch`; where there is no network, say which file goes where instead."""
     try:
         fetch()
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # urllib's URLError is an OSError; torchvision raises RuntimeError
+    except DataError:  # of what did arrive
+        raise
+    except Exception as error:  # of urllib, http, torchvision and what these call there are many kinds
         raise DataError(
             f"{what} is not here and could not be downloaded ({error}).\n{instructions}"
         ) from error

@@ -73,11 +73,16 @@ class ImageFolder:
             (x[self.parts[part]], None if y is None else y[self.parts[part]])
             for part in ("train", "valid", "test")
         )
-        origin: dict[str, Any] = {"source": str(self.files.source), "files_hash": self.files.fingerprint}
+        origin: dict[str, Any] = {"source": str(self.files.source), "files": self.files.fingerprint}
         if self.spec.kind == "binary":
             return dynamically(train, valid, test, LEVEL, self.binarisation_seed, origin)
         first, second, third = (Split(*part, scale=LEVEL) for part in (train, valid, test))
-        return Splits(first, second, third, origin | {"test_hash": content_hash(third.x)})
+        return Splits(
+            first,
+            second,
+            third,
+            origin | {"train_hash": content_hash(first.x), "test_hash": content_hash(third.x)},
+        )
 
 
 def read_folders(names: tuple[str, ...]) -> tuple[list[str | None], list[int] | None]:
@@ -116,9 +121,16 @@ def partition(
 
 
 def fit(image: Image, size: int, channels: int) -> Pixels:
-    """The middle `[channels, size, size]` of the image, once its shorter side is `size` (antialiased)."""
+    """The middle `[channels, size, size]` of the image, once its shorter side is `size` (antialiased).
+
+    Raises DataError for an image of more than 8 bits a channel.
+    """
     from PIL.Image import Resampling
 
+    if image.mode.startswith(("I", "F")):  # which Pillow would clip at 255
+        raise DataError(
+            f"pixels of mode {image.mode}, more than 8 bits a channel; convert the images to 8 bits."
+        )
     image = image.convert("RGB" if channels == 3 else "L")
     shrink = size / min(image.size)
     width, height = (max(size, round(side * shrink)) for side in image.size)

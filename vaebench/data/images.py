@@ -100,9 +100,23 @@ def _pixels_of(content: bytes, pixels: Callable[[Image], Pixels], name: str) -> 
 
 
 def _of_folder(source: Path) -> list[tuple[str, int, int]]:
-    files = [Path(folder, name) for folder, _, names in os.walk(source, followlinks=True) for name in names]
-    stats = [(path.relative_to(source).as_posix(), path.stat()) for path in files]
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    facts, seen = [], set()
+    try:
+        for folder, below, names in os.walk(source, followlinks=True, onerror=_raise):
+            if (here := os.path.realpath(folder)) in seen:  # a link to a folder that it is in
+                below.clear()
+                continue
+            seen.add(here)
+            for path in (Path(folder, name) for name in names):
+                stat = path.stat()
+                facts.append((path.relative_to(source).as_posix(), stat.st_size, stat.st_mtime_ns))
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read ({error.strerror}).") from error
+    return facts
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _of_zip(source: Path) -> list[tuple[str, int, int]]:

@@ -138,7 +138,9 @@ def unpacked_folder(paths: DataPaths) -> Path | None:
 
 def read_mnist(paths: DataPaths) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """The official images `[N, 1, 28, 28]` (uint8) and labels, training then test; checked by SHA-256."""
-    from torchvision.datasets import MNIST as TorchvisionMNIST  # seconds to import, so only where it is used
+    # Seconds to import, so only where they are used.
+    from torchvision.datasets import MNIST as TorchvisionMNIST
+    from torchvision.datasets.mnist import read_image_file, read_label_file
 
     folder = unpacked_folder(paths)
     if folder is None:
@@ -147,8 +149,16 @@ def read_mnist(paths: DataPaths) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, T
         download("MNIST", lambda: TorchvisionMNIST(str(paths.cache), download=True), instructions)
     for name, expected in SHA256.items():
         check_sha256(folder / "MNIST/raw" / name, expected)
-    parts = (TorchvisionMNIST(str(folder), train=train) for train in (True, False))
-    train, test = ((part.data.unsqueeze(1), part.targets.long()) for part in parts)
+    raw = (
+        folder / "MNIST/raw"
+    )  # as checked: the class would take files of an older torchvision, if there are any
+    train, test = (
+        (
+            read_image_file(str(raw / f"{part}-images-idx3-ubyte")).unsqueeze(1),
+            read_label_file(str(raw / f"{part}-labels-idx1-ubyte")).long(),
+        )
+        for part in ("train", "t10k")
+    )
     return train, test
 
 

@@ -78,7 +78,7 @@ class Omniglot:
             order = torch.randperm(len(x), generator=shuffle)
             num_test = len(x) // 4
             origin: dict[str, Any] = {"source": "Omniglot, the official drawings, area-averaged"}
-            origin["files_hash"] = [files.fingerprint for files in listed]
+            origin["files"] = [files.fingerprint for files in listed]
             test = x[order[-num_test:]], y[order[-num_test:]]
             order = order[:-num_test]
         else:

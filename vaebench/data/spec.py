@@ -105,7 +105,10 @@ class Splits:
 
 
 class Dataset(Protocol):
-    """Constructed with `DataPaths` and its options; reads nothing until `load()`."""
+    """Constructed with `DataPaths` and its options; reads no more before `load()` than its spec needs.
+
+    A class that must read data for its spec says their `kind` itself.
+    """
 
     @property
     def spec(self) -> DataSpec: ...

@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
 from vaebench.data.binarise import content_hash
 from vaebench.data.files import find
-from vaebench.data.spec import DataError, DataPaths, DataSpec, Split, Splits
+from vaebench.data.spec import DataError, DataPaths, DataSpec, Kind, Split, Splits
 from vaebench.ranges import Count
 from vaebench.tokens import BEGIN_MARK, END, MARKS, PAD, UNKNOWN
 
@@ -59,6 +59,9 @@ class Text:
     constructed, since models are built from its size; everything else is read in `load()`.
     """
 
+    kind: ClassVar[Kind] = "tokens"
+    """Known before any file is: what does not fit is said first."""
+
     def __init__(
         self,
         paths: DataPaths,
@@ -77,7 +80,7 @@ class Text:
         self.spec = DataSpec(
             name=name,
             shape=(max_words + 1,),
-            kind="tokens",
+            kind=self.kind,
             num_classes=None,
             vocabulary=vocabulary_of(self.read("train").words, max_vocabulary),
         )

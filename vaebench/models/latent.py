@@ -68,6 +68,11 @@ class LatentModel(Model):
                 f"model/posterior=diagonal or model/prior=standard."
             )
         self.decoder = decoder(latent_dim, self.likelihood.parameter_shape, spec.input_shape)
+        if getattr(self.decoder, "starts_from_data", False) and self.likelihood.kinds != {"binary"}:
+            raise UserError(
+                "model.decoder.starts_from_data=true is for model/likelihood=bernoulli, whose parameters are "
+                f"log odds, and those of {type(self.likelihood).__name__} are not; set it to false."
+            )
         self._is_convolutional = any(isinstance(module, nn.Conv2d) for module in self.decoder.modules())
 
     @property

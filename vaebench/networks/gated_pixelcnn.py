@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaebench.errors import UserError
 from vaebench.networks.gated_sampling import GatedSampler
 from vaebench.networks.layers import image_shape, start_as_he
 from vaebench.networks.raster import Pick, draw_in_raster_order
@@ -101,11 +100,6 @@ class GatedPixelCNNDecoder(nn.Module):
         starts_from_data: bool,
     ) -> None:
         super().__init__()
-        if starts_from_data and output_shape != data_shape:
-            raise UserError(
-                "model.decoder.starts_from_data=true is for model/likelihood=bernoulli, whose one parameter "
-                "a pixel is a log odds; set it to false."
-            )
         self.starts_from_data = starts_from_data
         in_channels, *self.size = image_shape(data_shape, "model/decoder=gated_pixelcnn")
         self.data_shape = tuple(data_shape)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from vaebench.config.build import build
@@ -17,7 +18,7 @@ from vaebench.config.check import check_fit, checked
 from vaebench.config.errors import ConfigError
 from vaebench.config.paths import conf_dir
 from vaebench.data.batches import Batches
-from vaebench.data.spec import DataPaths, Dataset, Splits
+from vaebench.data.spec import DataPaths, Dataset, DataSpec, Splits
 from vaebench.model import Model
 from vaebench.runner.checkpoint import Checkpoints, State
 from vaebench.runner.device import resolve_device, set_threads
@@ -68,8 +69,9 @@ def prepare(cfg: DictConfig) -> Experiment:
     runtime = config["runtime"]
     device = resolve_device(runtime["device"])
     set_threads(runtime["threads"])
-    paths = DataPaths(root=Path(config["data_root"]), cache=Path(config["paths"]["cache"]).expanduser())
-    dataset = build(config["dataset"], paths=paths)
+    root, cache = Path(config["data_root"]), Path(config["paths"]["cache"])
+    check_kind(config)
+    dataset = build(config["dataset"], paths=DataPaths(root.expanduser(), cache.expanduser()))
     config["dataset"]["name"] = dataset.spec.name  # a stand-in is filed under its own name
     check_fit(config, dataset.spec, Path(conf_dir()))
     # On no device and without data: what cannot be combined is refused now.
@@ -84,6 +86,16 @@ def prepare(cfg: DictConfig) -> Experiment:
     rundir = RunDir.of(config)
     tracker = build(config["tracker"], directory=rundir.path)
     return Experiment(config, dataset, rundir, device, bars[runtime["progress"]], tracker)
+
+
+def check_kind(config: Mapping[str, Any]) -> None:
+    """`check_fit` as far as a dataset's class says which `kind` of data it has, before it looks for any."""
+    node = config["dataset"]
+    kind = getattr(get_object(node["_target_"]), "kind", None)
+    if kind is not None:
+        check_fit(
+            config, DataSpec(name=node["name"], shape=(), kind=kind, num_classes=None), Path(conf_dir())
+        )
 
 
 def build_model(config: Mapping[str, Any], dataset: Dataset) -> Model:

@@ -33,7 +33,7 @@ class RunDir:
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> RunDir:
         """The directory of a checked config: its newest version, or the next one with `fresh`."""
-        parent = Path(config["paths"]["outputs"]) / run_name(config)
+        parent = Path(config["paths"]["outputs"]).expanduser() / run_name(config)
         names = (re.fullmatch(r"v(\d+)", path.name) for path in parent.glob("v*"))
         newest = max((int(name[1]) for name in names if name), default=-1)
         return cls(parent / f"v{newest + 1 if config['fresh'] else max(newest, 0)}")
