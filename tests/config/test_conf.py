@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
-from tests.config.helpers import CONF, config_of, leaves, plant, plant_experiment
+from tests.config.helpers import CONF, composed, config_of, leaves, plant, plant_experiment
 from vaebench.config.build import build, factory
 from vaebench.config.errors import ConfigError
 from vaebench.config.identity import scientific
@@ -131,3 +132,17 @@ def test_a_group_option_on_the_command_line_beats_the_experiments(tmp_path: Path
     plant_experiment(tmp_path, "row", "defaults:\n  - override /model: wide")
     assert config_of("experiment=row", beside=tmp_path)["model"]["name"] == "wide"
     assert config_of("experiment=row", "model=vae", beside=tmp_path)["model"]["name"] == "vae"
+
+
+@pytest.mark.parametrize(
+    ("words", "part", "depth"),
+    [
+        (["model=vae_deep_encoder", "model/encoder=mlp_5x300"], "encoder", 5),
+        (["model=vae_deep_decoder", "model/decoder=mlp_5x300"], "decoder", 5),
+        (["model=pixel_vae", "model/decoder@model.decoder.base=residual_mlp"], "decoder.base", 11),
+    ],
+)
+def test_an_option_that_is_chosen_is_that_option_whatever_the_family(
+    words: list[str], part: str, depth: int
+) -> None:
+    assert OmegaConf.select(composed(*words), f"model.{part}.depth") == depth
