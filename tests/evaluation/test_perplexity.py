@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.sentences import language_model, lstm_vae, spec_of, split_of
-from tests.toys import count_draws, make_context, measure
+from tests.toys import count_draws, make_context, measure, saved
 from vaebench.evaluation.active_units import ActiveUnits
 from vaebench.evaluation.base import NotApplicableError
 from vaebench.evaluation.bound import Bound
@@ -50,6 +50,7 @@ def test_a_language_models_perplexity_on_ten_words_by_hand(tmp_path: Path) -> No
         assert found["tokens_per_sentence"].value == pytest.approx(TOKENS / 3)
         assert (found["nll_mc_error"].value, found["importance_samples"].value) == (0, 1)
         assert "bits_per_dim" not in found
+    assert saved(context_of(model, tmp_path), "nll_200_3")["tokens"].tolist() == [4, 2, 7]
 
 
 def test_a_model_that_knows_nothing_has_the_perplexity_of_the_vocabulary(tmp_path: Path) -> None:

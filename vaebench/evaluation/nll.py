@@ -48,9 +48,10 @@ class ImportanceSampledNLL:
         mean, error = mean_and_error(-log_px)
         # Var[log mean w] = Var[w] / (S E[w]^2) = 1/ESS - 1/S, up to O(1/S^2)
         mc_error = float((1 / ess - 1 / num).clamp(min=0).sum().sqrt() / n)  # nothing is known from one
-        context.save_arrays(
-            f"nll_{self.num_samples}_{n}", log_px=log_px.numpy(), ess=ess.numpy(), index=chosen.cpu().numpy()
-        )
+        arrays = {"log_px": log_px, "ess": ess, "index": chosen.cpu()}
+        if context.spec.vocabulary is not None:
+            arrays["tokens"] = lengths(x).cpu()
+        context.save_arrays(f"nll_{self.num_samples}_{n}", **{key: a.numpy() for key, a in arrays.items()})
         yield Measurement("nll_nats", mean, "nats", False, n, error)
         if is_exact or num > 1:
             yield Measurement("nll_mc_error", mc_error, "nats", False, n)

@@ -14,6 +14,7 @@ from vaebench.reporting.papers import MEASURE
 
 PER_DATUM = {  # measurement -> file of arrays, array, sign
     "nll_nats": ("nll_{num_samples}_{n}", "log_px", -1.0),
+    "perplexity": ("nll_{num_samples}_{n}", "log_px", -1.0),  # and the number of tokens of each
     "elbo": ("bound_{num_samples}", "elbo", 1.0),
     "reconstruction": ("bound_{num_samples}", "reconstruction", 1.0),
     "kl": ("bound_{num_samples}", "kl", 1.0),
@@ -103,8 +104,18 @@ def per_datum(run: Run, measurement: str, number: Number) -> tuple[np.ndarray | 
     if array not in stored:
         return None, None
     values, index = sign * stored[array].astype(np.float64), stored.get("index")
+    if measurement == "perplexity":
+        if "tokens" not in stored:  # of runs from before they were filed
+            return None, None
+        values = perplexity_by_datum(values, stored["tokens"].astype(np.float64))
     same = len(values) == number.n and abs(values.mean() - number.value) <= 1e-6 * max(1, abs(number.value))
     return (values, index) if same else (None, None)
+
+
+def perplexity_by_datum(nll: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """`[n]` with mean exp(sum nll / sum tokens), whose means over other sentences are theirs to first order."""
+    rate = nll.sum() / tokens.sum()
+    return np.exp(rate) * (1 + (nll - rate * tokens) / tokens.mean())
 
 
 def _combined(measure: str, parts: Sequence[np.ndarray]) -> np.ndarray:
