@@ -64,7 +64,7 @@ def copy(run: Run, directory: Path, pictures: Collection[str]) -> None:
             target = new / path.relative_to(run.path)
             target.parent.mkdir(parents=True, exist_ok=True)
             if path.name in TEXTS:
-                write_text(target, without_paths(path.read_text(), run.config))
+                write_text(target, without_paths(path.read_text(), run.config, run.path.parents[4]))
             else:
                 shutil.copyfile(path, target)
     if directory.exists():
@@ -72,10 +72,10 @@ def copy(run: Run, directory: Path, pictures: Collection[str]) -> None:
     new.rename(directory)
 
 
-def without_paths(text: str, config: Mapping[str, Any]) -> str:
-    """Absolute paths of data, cache and outputs replaced by those words."""
-    paths = {"data": config["data_root"], **config["paths"]}
-    for name, path in sorted(paths.items(), key=lambda item: -len(str(item[1]))):
+def without_paths(text: str, config: Mapping[str, Any], outputs: Path) -> str:
+    """Absolute paths of data, cache and outputs, as they were and as they are, replaced by those words."""
+    paths = [("data", config["data_root"]), *config["paths"].items(), ("outputs", outputs.absolute())]
+    for name, path in sorted(paths, key=lambda item: -len(str(item[1]))):
         if path is not None and Path(path).is_absolute():
             text = re.sub(rf"(?<![\w./-]){re.escape(str(path))}(?![\w.-])", name, text)
     return text

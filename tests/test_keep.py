@@ -11,7 +11,7 @@ from scripts.keep import keep, strays, without_paths
 from tests.reporting.madeup import put_run
 from vaebench.errors import UserError
 from vaebench.report import in_markdown
-from vaebench.reporting.collect import find_runs
+from vaebench.reporting.collect import PNG_END, find_runs
 from vaebench.reporting.compare import make_report
 from vaebench.reporting.papers import Tier, load_papers
 
@@ -35,7 +35,8 @@ def outputs(tmp_path: Path) -> Path:
         (run / "provenance.json").write_text(command)
         for name in ("checkpoints/last.pt", "figures/tsne.png", "figures/samples.png", "run.log"):
             (run / name).parent.mkdir(exist_ok=True)
-            (run / name).write_text(name)
+            end = PNG_END if name.endswith("png") else b""
+            (run / name).write_bytes(name.encode() + end)
     put_run(folder, ROWS["scvae"], "reduced", nll_nats=80.0)
     put_run(folder, ROWS["scvae_long"], "reduced", state="failed", nll_nats=80.0)
     return folder
@@ -79,9 +80,9 @@ def test_no_more_is_kept_than_that_takes(outputs: Path, tmp_path: Path) -> None:
 
 def test_paths_are_replaced_whole() -> None:
     config = {"data_root": "/data", "paths": {"outputs": "/data/runs", "cache": "cache"}}
-    text = "a=/data b=/data/x c=/data/runs/y /data2/z /home/me/data/w"
-    told = "a=data b=data/x c=outputs/y /data2/z /home/me/data/w"
-    assert without_paths(text, config) == told
+    text = "a=/data b=/data/x c=/data/runs/y /data2/z /home/me/data/w d=/now/runs"
+    told = "a=data b=data/x c=outputs/y /data2/z /home/me/data/w d=outputs"
+    assert without_paths(text, config, Path("/now/runs")) == told
 
 
 def test_what_was_kept_stays_and_what_ran_again_is_replaced(outputs: Path, tmp_path: Path) -> None:

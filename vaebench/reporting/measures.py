@@ -113,7 +113,7 @@ def per_datum(run: Run, measurement: str, number: Number) -> tuple[np.ndarray | 
 
 
 def perplexity_by_datum(nll: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """`[n]` with mean exp(sum nll / sum tokens), whose means over other sentences are theirs to first order."""
+    """`[n]` with mean exp(sum nll / sum tokens), and of other sentences theirs to first order."""
     rate = nll.sum() / tokens.sum()
     return np.exp(rate) * (1 + (nll - rate * tokens) / tokens.mean())
 
