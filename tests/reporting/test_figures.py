@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.image import imsave
 
 from tests.reporting.madeup import paper, put_both, put_run
 from vaebench.reporting.collect import find_runs
 from vaebench.reporting.compare import make_report
-from vaebench.reporting.figures import layers, lines, montage, over_models
+from vaebench.reporting.figures import bars, layers, lines, montage, over_models, plane
 from vaebench.reporting.papers import Figure, load_papers
 
 PROPAGATION = load_papers()["propagation"]
@@ -93,3 +94,29 @@ def test_lines_keep_the_papers_axis_whatever_has_run(tmp_path: Path) -> None:
     assert axis.get_xticks().tolist() == [1, 3, 11]
     low, high = axis.get_xlim()
     assert low < 1 < 11 < high
+
+
+def test_bars_are_the_numbers_of_the_rows_that_have_them(tmp_path: Path) -> None:
+    put_run(tmp_path, paper().rows["vae"], nll_nats=90.0, kl=5.0, error=0.25)
+    put_run(tmp_path, paper().rows["scvae"], nll_nats=88.0)  # without a KL: no group
+    report = make_report({"mine": paper()}, list(find_runs(tmp_path))).targets["mine-table1"]
+    canvas = bars(report, Figure(kind="bars", rows=("vae", "scvae"), measures=("nll_nats", "kl")))
+    assert canvas is not None
+    (axis,) = canvas.axes
+    assert [patch.get_height() for patch in axis.patches] == [90, 5]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["VAE"]
+    segments = [line for line in axis.collections if isinstance(line, LineCollection)]
+    assert np.allclose(segments[0].get_segments()[0][:, 1], [89.75, 90.25])
+
+
+def test_a_row_is_in_the_plane_where_its_numbers_are(tmp_path: Path) -> None:
+    """On the curve N tr J = D, here 50 units, lie Gaussians of one variance."""
+    put_run(tmp_path, paper().rows["vae"], posterior_fisher=100.0, entropy_power=0.5)
+    report = make_report({"mine": paper()}, list(find_runs(tmp_path))).targets["mine-table1"]
+    canvas = plane(report, Figure(kind="plane", rows=("vae", "scvae")))
+    assert canvas is not None
+    left, _ = canvas.axes
+    (point,) = (container[0].get_xydata() for container in left.containers)
+    assert point.tolist() == [[100, 0.5]]
+    (curve,) = (line.get_xydata() for line in left.lines if line.get_linestyle() == "--")
+    assert np.allclose(curve[:, 0] * curve[:, 1], 50)
