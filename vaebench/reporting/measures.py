@@ -79,7 +79,7 @@ def unlike(rows: Rows, measure: str) -> Iterator[str]:
     """In what the rows' estimates differ that the numbers depend on: then they cannot be compared."""
     for part in parts_of(measure):
         numbers = [run.numbers[part] for runs in rows.values() for run in runs.values()]
-        num_draws = sorted({int(number.settings.get("num_samples", 0)) for number in numbers})
+        num_draws = sorted({number.settings.get("num_samples") or 0 for number in numbers})
         sizes = sorted({number.n for number in numbers})
         if part in OF_DRAWS and len(num_draws) > 1:
             yield f"S = {num_draws[0]} to {num_draws[-1]}, with which {part} falls"
