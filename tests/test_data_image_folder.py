@@ -296,7 +296,12 @@ def test_a_link_to_its_own_folder_is_not_followed_for_ever_and_a_dangling_one_is
     folder = paths.root / "pictures"
     put_folder(folder, {f"{i}.png": plain(10 * i) for i in range(20)})
     (folder / "again").symlink_to(folder)
+    (folder / "up").symlink_to(paths.root)
     assert len(of(paths).files) == 20
+    put_folder(paths.root / "elsewhere", {"20.png": plain(200)})
+    for name in ("one", "other"):  # links to other folders are followed, each
+        (folder / name).symlink_to(paths.root / "elsewhere")
+    assert len(of(paths).files) == 22
     (folder / "gone.png").symlink_to(folder / "nowhere.png")
     with pytest.raises(DataError, match=r"gone\.png cannot be read"):
         of(paths)

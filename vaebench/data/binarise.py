@@ -43,4 +43,4 @@ def dynamically(
 
 def content_hash(x: Tensor) -> str:
     """The first 16 hex digits of the data's SHA-256: two runs with the same hash saw the same bits."""
-    return hashlib.sha256(x.contiguous().numpy().tobytes()).hexdigest()[:16]
+    return hashlib.sha256(x.contiguous().numpy().data).hexdigest()[:16]

@@ -100,14 +100,14 @@ def _pixels_of(content: bytes, pixels: Callable[[Image], Pixels], name: str) -> 
 
 
 def _of_folder(source: Path) -> list[tuple[str, int, int]]:
-    facts, seen = [], set()
+    facts = []
     try:
         for folder, below, names in os.walk(source, followlinks=True, onerror=_raise):
-            if (here := os.path.realpath(folder)) in seen:  # a link to a folder that it is in
-                below.clear()
+            here = Path(folder)
+            if any(here.resolve() == above.resolve() for above in here.parents):
+                below.clear()  # a link to a folder that it is in
                 continue
-            seen.add(here)
-            for path in (Path(folder, name) for name in names):
+            for path in (here / name for name in names):
                 stat = path.stat()
                 facts.append((path.relative_to(source).as_posix(), stat.st_size, stat.st_mtime_ns))
     except OSError as error:

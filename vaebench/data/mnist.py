@@ -149,9 +149,7 @@ def read_mnist(paths: DataPaths) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, T
         download("MNIST", lambda: TorchvisionMNIST(str(paths.cache), download=True), instructions)
     for name, expected in SHA256.items():
         check_sha256(folder / "MNIST/raw" / name, expected)
-    raw = (
-        folder / "MNIST/raw"
-    )  # as checked: the class would take files of an older torchvision, if there are any
+    raw = folder / "MNIST/raw"  # what was checked: the class would prefer an older torchvision's own files
     train, test = (
         (
             read_image_file(str(raw / f"{part}-images-idx3-ubyte")).unsqueeze(1),
