@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.toys import LinearGaussian, OpaquePosterior, identity_model, make_context, measure
-from vaebench.distributions import Gaussian, StandardNormal, kl_divergence
+from vaebench.distributions import Gaussian, StandardNormal, kl_divergence, log_mean_exp
 from vaebench.evaluation import density_ratio_mi
 from vaebench.evaluation.density_ratio import Classifiers, Codes, Fitting, fit
-from vaebench.evaluation.density_ratio_mi import DensityRatioMI, dv_error, log_mean_exp
+from vaebench.evaluation.density_ratio_mi import DensityRatioMI, dv_error, effective_number
 
 SHORT = Fitting(width=24, lr=1e-2, batch_size=512, num_steps=300)
 LOW_SNR = LinearGaussian.make(gains=(0.5, 0.5, 0.4, 0.4))
@@ -181,11 +181,11 @@ def test_more_information_than_the_pairs_can_show_is_saturated(std, tmp_path, mo
     assert exact_channel(std, 100, 100, tmp_path, monkeypatch)["mi_density_ratio_saturated"].value == 1
 
 
-def test_log_mean_exp_by_hand():
-    values = torch.tensor([[0.0, 0.0], [math.log(3), math.log(4)]], dtype=torch.float64)
-    value, effective = log_mean_exp(values + 1000)
-    assert value == pytest.approx(1000 + math.log(9 / 4), abs=1e-9)
-    assert effective == pytest.approx(3)  # 9^2 / 27
+def test_log_mean_exp_and_the_effective_number_by_hand():
+    values = torch.tensor([0.0, 0.0, math.log(3), math.log(4)], dtype=torch.float64)
+    value = log_mean_exp(values + 1000, 0)
+    assert float(value) == pytest.approx(1000 + math.log(9 / 4), abs=1e-9)
+    assert effective_number((values + 1000 - value).exp()) == pytest.approx(3)  # 9^2 / 27
 
 
 def test_the_error_of_the_donsker_varadhan_bound_by_hand():

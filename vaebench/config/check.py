@@ -34,9 +34,9 @@ FILED_WITH: dict[str, Options] = {"model": {"objective": (Node, True)}}
 
 NEAREST = 3  # of the families that fit
 
-TAKES_TOKENS = {"encoder": (False,), "decoder": (False,), "prior": (False, True)}
-"""Parts that data may not fit, and whether they are for sentences where they say neither `takes_tokens` nor,
-by name, the `kinds` of data that they are for."""
+NUMBERS = frozenset({"binary", "unit", "uint8", "real"})
+KINDS = {"encoder": NUMBERS, "decoder": NUMBERS, "prior": NUMBERS | {"tokens"}}
+"""Parts that data may not fit, and the kinds of data that they are for where they say no `kinds`."""
 
 
 def checked(cfg: DictConfig) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def check_fit(config: Mapping[str, Any], spec: Any, conf: Path) -> None:
             f"model.likelihood: {_short(likelihood)} does not fit {spec.name}, whose data are {spec.kind}; "
             f"use {offer}."
         )
-    for part, otherwise in TAKES_TOKENS.items():
+    for part, otherwise in KINDS.items():
         node = config["model"].get(part)
         if node is not None and not _suits(node["_target_"], spec.kind, otherwise):
             targets = {path.stem: _target(path) for path in sorted(conf.glob(f"model/{part}/*.yaml"))}
@@ -113,7 +113,7 @@ def families_for(kind: str, model: Mapping[str, Any], conf: Path) -> list[str]:
         family.stem
         for family in sorted(conf.glob("model/*.yaml"))
         if (likelihood := _target_in(family, "likelihood")) and kind in get_object(likelihood).kinds
-        if (decoder := _target_in(family, "decoder")) and _suits(decoder, kind, TAKES_TOKENS["decoder"])
+        if (decoder := _target_in(family, "decoder")) and _suits(decoder, kind, KINDS["decoder"])
     ]
     return sorted(fitting, key=lambda family: len(words ^ set(family.split("_"))))[:NEAREST]
 
@@ -216,13 +216,9 @@ def _fits(path: Path, kind: str) -> bool:
     return target is not None and kind in get_object(target).kinds
 
 
-def _suits(target: str, kind: str, otherwise: tuple[bool, ...]) -> bool:
-    """Whether a part is for such data; `otherwise` where it does not say."""
-    part = get_object(target)
-    if (kinds := getattr(part, "kinds", None)) is not None:
-        return kind in kinds
-    takes = getattr(part, "takes_tokens", None)
-    return (kind == "tokens") in (otherwise if takes is None else (takes,))
+def _suits(target: str, kind: str, otherwise: frozenset[str]) -> bool:
+    """Whether a part is for such data; for those `otherwise` where it does not say."""
+    return kind in getattr(get_object(target), "kinds", otherwise)
 
 
 def _target_in(family: Path, part: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from vaebench.distributions import log_mean_exp
 from vaebench.evaluation.base import Context, Measurement, mean_and_error
 from vaebench.evaluation.density_ratio import Fitting, Pair, codes, fit
 from vaebench.ranges import Count, Positive, Several
@@ -62,14 +63,15 @@ class DensityRatioMI:
         own, by_x, by_z = torch.stack(parts, 1).cpu().double()
         n = len(test.x)
         value, error = mean_and_error(own.mean(0))
-        log_mean, effective = log_mean_exp(by_z)
-        cap = math.log(by_z.numel())
-        dv = value - log_mean
-        saturated = dv > cap - 1 or effective < FEW
+        log_mean = log_mean_exp(by_z.flatten(), 0)
+        weights_x, weights_z = ((values - log_mean).exp() for values in (by_x, by_z))
+        cap = math.log(weights_z.numel())
+        dv = value - float(log_mean)
+        saturated = dv > cap - 1 or effective_number(weights_z) < FEW
         yield Measurement("mi_density_ratio", value, "nats", True, n, error)
-        dv_standard_error = dv_error(own.mean(0), (by_x - log_mean).exp(), (by_z - log_mean).exp())
+        dv_standard_error = dv_error(own.mean(0), weights_x, weights_z)
         yield Measurement("mi_density_ratio_dv", dv, "nats", True, n, dv_standard_error)
-        yield Measurement("mi_density_ratio_cap", cap, "nats", None, by_z.numel())
+        yield Measurement("mi_density_ratio_cap", cap, "nats", None, weights_z.numel())
         yield Measurement("mi_density_ratio_saturated", float(saturated), "flag", False, n)
 
 
@@ -78,12 +80,9 @@ def joint_and_shuffled(x: Tensor, z: Tensor) -> Pair:
     return torch.cat([x, z], 1), torch.cat([x.roll(1, 0), z], 1)
 
 
-def log_mean_exp(values: Tensor) -> tuple[float, float]:
-    """log mean exp, and the effective number of values (sum e)^2 / sum e^2, of all `values`."""
-    flat = values.flatten()
-    log_sum = torch.logsumexp(flat, 0)
-    effective = float(torch.exp(2 * log_sum - torch.logsumexp(2 * flat, 0)))
-    return float(log_sum) - math.log(len(flat)), effective
+def effective_number(weights: Tensor) -> float:
+    """(sum w)^2 / sum w^2."""
+    return float(weights.sum().square() / weights.square().sum())
 
 
 def dv_error(own: Tensor, by_x: Tensor, by_z: Tensor) -> float:

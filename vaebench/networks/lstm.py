@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +30,7 @@ class LSTMEncoder(nn.Module):
     Outside training it reads only as far as the longest sentence; a training batch is no longer than that.
     """
 
-    takes_tokens = True
+    kinds: ClassVar = frozenset({"tokens"})
 
     def __init__(self, input_shape: tuple[int, ...], *, embedding: Count, hidden: Count) -> None:
         super().__init__()
@@ -55,7 +57,7 @@ class LSTMDecoder(nn.Module):
     """
 
     sees_data = True
-    takes_tokens = True
+    kinds: ClassVar = frozenset({"tokens"})
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ The contracts that every encoder and decoder keeps:
   (autoregressive decoders do, under teacher forcing; the others ignore it). One that sees the data also has
   `generate(z, pick)`, which draws x pixel by pixel: `pick` maps the parameters of one pixel, `[N, P, 1, 1]`,
   to a draw of it, `[N, C, 1, 1]`; of sentences, logits `[N, V]` to tokens `[N]`;
-- those of sentences say so in `takes_tokens`; to others, tokens would be numbers, which they are not.
+- those of sentences say so in `kinds`, as likelihoods do; to others, tokens would be numbers.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def judge_cell(paper: str, target: Target, row: str, column: str, matches: Match
         return Cell(row, column, measure, published, "not run")
     ours, error = mean_and_error(found, measure)
     n, num_samples = sizes(found, names)
-    notes = [*found.notes, *fewer_data(found, names)]
+    notes = [*found.notes, *fewer_data(found, names, n, num_samples)]
     if len(found.runs) == 1:
         notes.append("one seed, error over test data")
     if doubts := target.remark(target.not_credible, row, column):
@@ -123,9 +123,8 @@ def sizes(found: RowRuns, names: Sequence[str]) -> tuple[int, int | None]:
     return min(number.n for number in numbers), min(draws, default=None)
 
 
-def fewer_data(found: RowRuns, names: Sequence[str]) -> list[str]:
+def fewer_data(found: RowRuns, names: Sequence[str], n: int, num_samples: int | None) -> list[str]:
     """A note where a choice of test data is smaller than what the row's likelihood or its bound has."""
-    n, num_samples = sizes(found, names)
     of_runs = [run.numbers for run in found.runs.values()]
     usual = max((numbers[name].n for numbers in of_runs for name in PER_DATUM if name in numbers), default=n)
     is_choice = any(numbers[name].settings.get("num_data") == n for numbers in of_runs for name in names)

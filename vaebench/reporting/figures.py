@@ -31,7 +31,8 @@ def draw(report: TargetReport) -> bytes | None:
         return None
     tiers = sorted({found.tier for found in report.runs.values() if found.runs})
     variants = sorted({found.variant for found in report.runs.values() if found.variant})
-    marks = [f"tier {tier}" for tier in tiers if tier != "full"] + [f"data {variant}" for variant in variants]
+    marks = [f"tier {' and '.join(tiers)}"] * (tiers not in ([], ["full"]))  # of both, where rows differ
+    marks += [f"data {variant}" for variant in variants]
     if marks:
         canvas.suptitle(", ".join(marks), x=0.995, ha="right", fontsize=7, color="#c8553d")
     buffer = io.BytesIO()

@@ -121,9 +121,9 @@ def target_of(report: TargetReport, figure: bytes | None) -> Markup:
 def row_of(report: TargetReport, row: str, columns: Sequence[str]) -> Markup:
     """A line of the table: ours, theirs and verdict of each column, and which runs these are."""
     label, cells = report.paper.rows[row], [report.cells[row, name] for name in columns]
-    numbers = (cell_of(cell, report.target.columns[cell.column].digits) for cell in cells)
+    told = (cell_of(cell, report.target.columns[cell.column].digits) for cell in cells)
     about = element("td", about_runs(cells), class_="dim")
-    return element("tr", element("th", label.label, title=label.experiment), *numbers, about)
+    return element("tr", element("th", label.label, title=label.experiment), *told, about)
 
 
 def cell_of(cell: Cell, digits: int) -> Markup:

@@ -61,16 +61,21 @@ class Column(Closed):
     digits: int = 2
 
 
-class Greater(Closed):
-    """Of each pair (a, b) the measure of a exceeds that of b, by more than `by`."""
+class OfPairs(Closed):
+    """A statement about pairs (a, b) of rows."""
 
     measure: str
     pairs: tuple[tuple[str, str], ...] = Field(min_length=1)
-    by: float = 0.0
 
     @property
     def rows(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(row for pair in self.pairs for row in pair))
+
+
+class Greater(OfPairs):
+    """Of each pair (a, b) the measure of a exceeds that of b, by more than `by`."""
+
+    by: float = 0.0
 
 
 class Within(Closed):
@@ -98,15 +103,10 @@ class Steady(Closed):
     factor: float = Field(gt=1)
 
 
-class Widening(Closed):
+class Widening(OfPairs):
     """The difference of a pair (a, b), the measure of a less that of b, rises from each pair to the next."""
 
-    measure: str
     pairs: tuple[tuple[str, str], ...] = Field(min_length=2)
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(row for pair in self.pairs for row in pair))
 
 
 Statement = Greater | Within | Ordered | Steady | Widening
