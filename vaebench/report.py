@@ -13,17 +13,9 @@ from vaebench.reporting.compare import Report, make_report
 from vaebench.reporting.figures import draw
 from vaebench.reporting.page import page
 from vaebench.reporting.papers import chosen, load_papers
-from vaebench.reporting.tables import ERRORS, claims_frame, frame, latex, markdown, summary, words
+from vaebench.reporting.tables import LEGEND, claims_frame, frame, latex, markdown, summary, words
 
 __all__ = ["load_runs", "main", "write_report"]
-
-
-LEGEND = f"""A number is ours ± its standard error (theirs, ours - theirs). {ERRORS}
-It `agrees` within the tolerance, at the full tier, on the published data, with an error no larger than that;
-else its `direction agrees`, or it `differs`, by how its row stands to the one that the paper compares it
-with. A claim is `reproduced` if all of it holds in 95 % of draws over seeds and test points, `not
-reproduced` if one of its K parts holds in 5 % / K or fewer, else `inconclusive`; claims.csv has the numbers.
-"""
 
 
 def write_report(report: Report, outputs: Path, out: Path) -> None:

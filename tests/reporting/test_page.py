@@ -144,3 +144,14 @@ def test_a_number_is_labelled_with_its_own_tier_and_seeds(tmp_path: Path) -> Non
     text = render(report, {}, tmp_path)
     assert "87.90" in text
     assert '<td class="dim">reduced, 1</td>' in text
+
+
+def test_a_claim_has_its_numbers_and_a_table_its_tolerance(tmp_path: Path) -> None:
+    better = {"greater": {"measure": "nll_nats", "pairs": [["vae", "scvae"]]}}
+    put_both(tmp_path, vae=88.0, scvae=84.25)
+    mine = paper(better, vae=87.89)
+    report = make_report({"mine": mine}, list(find_runs(tmp_path)))
+    text = render(report, {}, tmp_path)
+    numbers = f"<li>{mine.rows['vae'].label}: 88</li><li>{mine.rows['scvae'].label}: 84.25</li>"
+    assert f"<summary>nll_nats (2)</summary><ul>{numbers}</ul>" in text
+    assert "<li>Agrees within: NLL 0.5.</li>" in text

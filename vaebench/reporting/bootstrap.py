@@ -42,18 +42,20 @@ class Sample:
         return Sample(float(values.mean()), None, values, self.indices[chosen])
 
 
-def draws(samples: Mapping[int, Sample], seeds: Sequence[int], name: str) -> np.ndarray:
-    """`[DRAWS]` means over `seeds` of what another choice of seeds and test points would have given.
+def draws(samples: Mapping[str, Mapping[int, Sample]], seeds: Sequence[int]) -> dict[str, np.ndarray]:
+    """Name -> `[DRAWS]` means over `seeds` of what other seeds and test points would have given.
 
     Over seeds they have Student's t distribution (`seed_weights`); to that is added what the mean over
-    seeds changes with the test points, which have Poisson(1) weights. Every call has the same draws of seeds
-    and of points, so that differences are paired; where points are not on file, normal noise of the standard
-    error stands for them, of its own for each `name`: seeds share their test points, whose noise a mean over
-    seeds does not remove.
+    seeds changes with the test points, which have Poisson(1) weights. All names have the same draws of seeds
+    and of points, in every call, so that differences are paired; where points are not on file, normal noise
+    of the standard error stands for them, of its own for each name: seeds share their test points, whose
+    noise a mean over seeds does not remove.
     """
-    values = np.array([samples[seed].value for seed in seeds])
-    changes = [_changes(samples[seed], name) for seed in seeds]
-    return seed_weights(tuple(seeds)) @ values + np.mean(changes, axis=0)
+    values = {name: np.array([of_name[seed].value for seed in seeds]) for name, of_name in samples.items()}
+    every = [(name, of_name[seed]) for name, of_name in samples.items() for seed in seeds]
+    changes = _changes(every).reshape(len(samples), len(seeds), DRAWS).mean(1)
+    weights = seed_weights(tuple(seeds))
+    return {name: weights @ values[name] + change for name, change in zip(samples, changes, strict=True)}
 
 
 @lru_cache
@@ -80,16 +82,29 @@ def point_weights(block: int) -> np.ndarray:
     return rng.poisson(1.0, size=(BLOCK, DRAWS)).astype(np.float32)
 
 
-def _changes(sample: Sample, name: str) -> np.ndarray:
-    """`[DRAWS]`, by how much the value would change with other test points."""
-    if sample.per_datum is not None and len(sample.per_datum) > 1:
-        index = sample.indices
-        places = np.zeros((2, BLOCK * (int(index.max()) // BLOCK + 1)), np.float32)
-        places[:, index] = sample.per_datum - sample.per_datum.mean(), np.ones(len(index))
-        blocks = np.split(places, places.shape[1] // BLOCK, axis=1)
-        total, count = sum(part @ point_weights(block) for block, part in enumerate(blocks))
-        return total / np.maximum(count, 1)
-    if sample.standard_error is None or not np.isfinite(sample.standard_error):
-        return np.zeros(DRAWS)
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    return sample.standard_error * rng.standard_normal(DRAWS)
+def _changes(samples: Sequence[tuple[str, Sample]]) -> np.ndarray:
+    """`[K, DRAWS]`, by how much each of K named values would change with other test points."""
+    changes = np.zeros((len(samples), DRAWS))
+    of_points: dict[bytes, list[int]] = {}
+    for i, (name, sample) in enumerate(samples):
+        if sample.per_datum is not None and len(sample.per_datum) > 1:
+            of_points.setdefault(sample.indices.tobytes(), []).append(i)
+        elif sample.standard_error is not None and np.isfinite(sample.standard_error):
+            rng = np.random.default_rng(zlib.crc32(name.encode()))
+            changes[i] = sample.standard_error * rng.standard_normal(DRAWS)
+    for members in of_points.values():  # in one product, since the weights are far larger than the values
+        changes[members] = _weighted([samples[i][1] for i in members])
+    return changes
+
+
+def _weighted(samples: Sequence[Sample]) -> np.ndarray:
+    """`[K, DRAWS]`, the same for K samples of the same points."""
+    index = samples[0].indices
+    places = np.zeros((len(samples) + 1, BLOCK * (int(index.max()) // BLOCK + 1)), np.float32)
+    for place, sample in zip(places, samples, strict=False):
+        assert sample.per_datum is not None
+        place[index] = sample.per_datum - sample.per_datum.mean()
+    places[-1, index] = 1
+    blocks = np.split(places, places.shape[1] // BLOCK, axis=1)
+    products = sum(part @ point_weights(block) for block, part in enumerate(blocks))
+    return products[:-1] / np.maximum(products[-1], 1)

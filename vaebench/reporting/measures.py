@@ -43,17 +43,12 @@ def value(run: Run, measure: str) -> float:
 
 def replicates(rows: Rows, seeds: Sequence[int], measure: str) -> dict[str, np.ndarray]:
     """`[DRAWS]` of each row's measure, over seeds and test points; on points that all rows have."""
-    of_part = [samples(rows, seeds, part) for part in parts_of(measure)]
-    return {
-        row: _combined(
-            measure,
-            [
-                draws(found[row], seeds, f"{row}/{part}")
-                for found, part in zip(of_part, parts_of(measure), strict=True)
-            ],
-        )
-        for row in rows
-    }
+    of_parts = []
+    for part in parts_of(measure):
+        found = samples(rows, seeds, part)
+        drawn = draws({f"{row}/{part}": found[row] for row in rows}, seeds)
+        of_parts.append(drawn.values())
+    return {row: _combined(measure, parts) for row, *parts in zip(rows, *of_parts, strict=True)}
 
 
 def samples(rows: Rows, seeds: Iterable[int] | None, measurement: str) -> dict[str, dict[int, Sample]]:

@@ -19,8 +19,9 @@ from vaebench.reporting.collect import Run
 from vaebench.reporting.compare import CLAIM_VERDICTS, Report, TargetReport
 from vaebench.reporting.markup import Markup, chip, element, folded_list, table
 from vaebench.reporting.origin import attempt_of
+from vaebench.reporting.papers import Paper
 from vaebench.reporting.remarks import remarks
-from vaebench.reporting.tables import about_runs, claim_cells, numbers, words
+from vaebench.reporting.tables import LEGEND, about_runs, claim_cells, numbers, tolerances, words
 
 ASSETS = Path(__file__).parent / "assets"
 PICTURE_BYTES = 20 * 2**20
@@ -65,6 +66,7 @@ def head_of(report: Report, outputs: Path) -> Markup:
         element("p", f"{outputs}: {told}; made {made}"),
         element("nav", *links),
         table(("claims of", *CLAIM_VERDICTS), (counts_of(report, name) for name in report.papers)),
+        element("details", element("summary", "How to read this"), element("p", LEGEND.replace("`", ""))),
         folded_list("Could not be used", report.problems, is_open=True),
         folded_list("Not complete", [f"{run}: {run.state} {run.note}" for run in unfinished], is_open=True),
     )
@@ -101,11 +103,12 @@ def target_of(report: TargetReport, figure: bytes | None) -> Markup:
     ]
     if report.claims:
         titles = ("claim", "verdict", "confidence", "seeds", "remarks")
-        parts.append(table(titles, map(claim_of, report.claims), class_="claims"))
+        lines = (claim_of(claim, report.paper) for claim in report.claims)
+        parts.append(table(titles, lines, class_="claims"))
     if figure is not None:
         source = f"data:image/png;base64,{base64.b64encode(figure).decode()}"
         parts.append(element("img", src=source, alt=report.target.title))
-    parts.append(folded_list("Remarks", list(remarks(report))))
+    parts.append(folded_list("Remarks", [*tolerances(report), *remarks(report)]))
     parts.append(element("pre", f"make {report.name} TIER=full SEEDS=0,1,2"))
     cells, claims = report.counts()
     counts = [
@@ -133,10 +136,12 @@ def cell_of(cell: Cell, digits: int) -> Markup:
     return element("td", numbers(cell, digits), " * " * doubted, " ", verdict, title="; ".join(cell.notes))
 
 
-def claim_of(claim: ClaimVerdict) -> Markup:
+def claim_of(claim: ClaimVerdict, paper: Paper) -> Markup:
+    """A line of the claims: what it says, with the numbers that it is about, and its verdict."""
     says, verdict, sure, seeds, notes = claim_cells(claim)
-    cells = (says, chip(verdict), sure, seeds, notes)
-    return element("tr", *(element("td", cell) for cell in cells))
+    about = [f"{paper.rows[row].label}: {number:.5g}" for row, number in claim.numbers.items()]
+    first = element("td", says, folded_list(claim.claim.statement.measure, about))
+    return element("tr", first, *(element("td", cell) for cell in (chip(verdict), sure, seeds, notes)))
 
 
 def data_of(report: Report) -> Markup:

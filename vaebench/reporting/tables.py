@@ -17,6 +17,12 @@ from vaebench.reporting.remarks import remarks
 MISSING = "not run"
 DAGGER = r"$^\dagger$"
 ERRORS = "Standard errors are over seeds, of one seed over test data."
+LEGEND = f"""A number is ours ± its standard error (theirs, ours - theirs). {ERRORS}
+It `agrees` within the tolerance, at the full tier, on the published data, with an error no larger than that;
+else its `direction agrees`, or it `differs`, by how its row stands to the one that the paper compares it
+with. A claim is `reproduced` if all of it holds in 95 % of draws over seeds and test points, `not
+reproduced` if one of its K parts holds in 5 % / K or fewer, else `inconclusive`; claims.csv has the numbers.
+"""
 
 
 def frame(report: TargetReport) -> pd.DataFrame:
