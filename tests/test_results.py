@@ -10,7 +10,7 @@ from vaebench.report import in_markdown
 from vaebench.reporting.collect import find_runs
 from vaebench.reporting.compare import Report, make_report
 from vaebench.reporting.papers import load_papers
-from vaebench.reporting.tables import summary
+from vaebench.reporting.tables import by_paper, summary
 
 RESULTS = ROOT / "results"
 AGAIN = "python -m vaebench.report results/runs --out report; cp report/report.md results/verdicts.md"
@@ -36,6 +36,10 @@ def test_the_table_of_tables_is_what_the_runs_say(report: Report) -> None:
     _, _, after = page.partition("Not run at a tier that means anything: ")
     not_run = re.findall(r"`(\S+)`", after.partition(".")[0])
     assert not_run == [row.split()[1] for row in rows if row not in run]
+
+
+def test_the_table_of_papers_is_what_the_runs_say(report: Report) -> None:
+    assert by_paper(report) in (ROOT / "README.md").read_text()
 
 
 def test_the_verdicts_are_what_the_runs_say(report: Report) -> None:

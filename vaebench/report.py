@@ -13,7 +13,7 @@ from vaebench.reporting.compare import Report, make_report
 from vaebench.reporting.figures import draw
 from vaebench.reporting.page import page
 from vaebench.reporting.papers import chosen, load_papers
-from vaebench.reporting.tables import LEGEND, claims_frame, frame, latex, markdown, summary, words
+from vaebench.reporting.tables import LEGEND, by_paper, claims_frame, frame, latex, markdown, summary, words
 
 __all__ = ["load_runs", "main", "write_report"]
 
@@ -36,7 +36,8 @@ def write_report(report: Report, outputs: Path, out: Path) -> None:
 
 def in_markdown(report: Report) -> str:
     """Every paper's words and tables, then what could not be used."""
-    parts = ["# What reproduces, and how sure we are\n", summary(list(report.targets.values())), LEGEND]
+    by_target = summary(list(report.targets.values()))
+    parts = ["# What reproduces, and how sure we are\n", by_paper(report), by_target, LEGEND]
     for paper, content in report.papers.items():
         parts += [f"## {content.title}\n", f"{content.authors}\n", *_bulleted(words(report, paper))]
         parts += map(markdown, report.of(paper))

@@ -122,11 +122,19 @@ def test_the_files_of_a_report(report: Path) -> None:
     assert scvae["difference"] == pytest.approx(84.05 - 80.19)
     assert (scvae["n"], scvae["num_samples"]) == (200, 500)
     assert (report / "figures/scvae-fig3.png").exists() is False  # nothing recorded of it
-    head, _, *lines = text.split("\n\n")[1].splitlines()
+    _, of_papers, of_targets, *_ = text.split("\n\n")
+    head, _, *lines = of_targets.splitlines()
     keys, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in (head, *lines)]
     (line,) = [dict(zip(keys, row, strict=True)) for row in rows if row[0] == "scvae-table1"]
     assert (line["date"], line["commits"], line["hardware"]) == ("2026-01-31", "c0ffee", "abacus, cpu")
     assert line["time"] == "96 s"  # of eight runs
+    degeneration = load_papers()["scvae"]
+    (line_of_paper,) = [line for line in of_papers.splitlines() if degeneration.title in line]
+    *counts, tiers = [cell.strip() for cell in line_of_paper.strip("|").split("|")][1:]
+    reproduced, _, _, not_run = map(int, counts)
+    assert reproduced >= 1
+    assert sum(map(int, counts)) == sum(len(target.claims) for target in degeneration.targets.values())
+    assert (not_run > 0, tiers) == (True, "reduced")
 
 
 def test_runs_as_a_table_for_notebooks(outputs: Path) -> None:

@@ -59,6 +59,10 @@ class Report:
     def of(self, paper: str) -> list[TargetReport]:
         return [target for target in self.targets.values() if target.name.paper == paper]
 
+    def claims(self, paper: str) -> Counter[str]:
+        """How many of a paper's claims have which verdict."""
+        return sum((target.counts()[1] for target in self.of(paper)), Counter[str]())
+
 
 def make_report(papers: Mapping[str, Paper], runs: Sequence[Run]) -> Report:
     """Match runs to rows, and judge every cell and claim."""

@@ -74,7 +74,7 @@ def head_of(report: Report, outputs: Path) -> Markup:
 
 def counts_of(report: Report, paper: str) -> Markup:
     """How many of a paper's claims have which verdict, and where its tables are."""
-    count = sum((target.counts()[1] for target in report.of(paper)), Counter[str]())
+    count = report.claims(paper)
     cells = (element("td", str(count[verdict] or "")) for verdict in CLAIM_VERDICTS)
     link = element("a", paper, href=f"#{paper}", title=report.papers[paper].title)
     return element("tr", element("th", link), *cells)

@@ -162,7 +162,6 @@ def words(report: Report, paper: str) -> list[str]:
     """What of a paper reproduces and how sure that is: the counts, then a sentence for each claim."""
     targets = report.of(paper)
     claims = [claim for target in targets for claim in target.claims]
-    count = Counter(claim.verdict for claim in claims)
     # A figure may repeat a table's numbers: each counts once.
     published = {
         (cell.row, cell.measure, cell.published): cell.verdict
@@ -171,7 +170,7 @@ def words(report: Report, paper: str) -> list[str]:
         if cell.published is not None
     }
     cells = Counter(published.values())
-    opening = f"Of {len(claims)} claims {_counted(count, CLAIM_VERDICTS)}"
+    opening = f"Of {len(claims)} claims {_counted(report.claims(paper), CLAIM_VERDICTS)}"
     if total := sum(cells.values()):
         opening += f"; of {total} published numbers {_counted(cells, CELL_VERDICTS)}"
     text = [f"{opening}."]
@@ -180,6 +179,17 @@ def words(report: Report, paper: str) -> list[str]:
     if smoke := sum(claim.tier == "smoke" for claim in claims):
         text.append(f"{smoke} claims have run at the smoke tier only, which decides nothing.")
     return text
+
+
+def by_paper(report: Report) -> str:
+    """A line for each paper: how many of its claims have which verdict, at which tiers."""
+    lines = _pipes(["claims of", *CLAIM_VERDICTS, "tiers"])
+    for paper, content in report.papers.items():
+        count = report.claims(paper)
+        tiers = {claim.tier for target in report.of(paper) for claim in target.claims if claim.tier}
+        cells = [content.title, *(str(count[verdict]) for verdict in CLAIM_VERDICTS), " ".join(sorted(tiers))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def summary(targets: Sequence[TargetReport]) -> str:
