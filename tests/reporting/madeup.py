@@ -92,14 +92,15 @@ def put_both(
     spread: float = 0.1,
     tier: Tier = "full",
     dataset: str | None = None,
+    error: float | None = 0.1,
     **numbers: float,
 ) -> None:
     """Runs of both rows; over seeds their NLLs move against each other, `spread` from one to the next."""
     rows = paper().rows
     for seed in range(seeds):
         shift = spread * (seed - (seeds - 1) / 2)
-        put_run(outputs, rows["vae"], tier, seed, dataset=dataset, nll_nats=vae + shift, **numbers)
-        put_run(outputs, rows["scvae"], tier, seed, dataset=dataset, nll_nats=scvae - shift, **numbers)
+        for row, nll in (("vae", vae + shift), ("scvae", scvae - shift)):
+            put_run(outputs, rows[row], tier, seed, dataset=dataset, error=error, nll_nats=nll, **numbers)
 
 
 def cell(outputs: Path, row: str, **published: float) -> Cell:

@@ -67,6 +67,12 @@ def test_the_error_over_test_points_is_shared_by_seeds_and_does_not_grow_with_st
     assert found.std() == pytest.approx(error, rel=0.1)
 
 
+@pytest.mark.parametrize("value", [32.0, 0.1, 1 / 3])
+def test_what_all_seeds_agree_on_is_exact(value: float) -> None:
+    """A bound that a count meets, as of all 32 units, is met in every draw."""
+    assert (draws_of({seed: Sample(value) for seed in SEEDS}, SEEDS, "a") == value).all()
+
+
 def test_differences_are_paired_by_points_and_by_seeds() -> None:
     points = RNG.normal(90, 12, 2000)
     better = points - 0.1 + RNG.normal(0, 0.2, 2000)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.reporting.madeup import TEST_POINTS, cell, paper, put, put_both, put_run, remeasure
@@ -11,6 +12,7 @@ from vaebench.reporting.compare import make_report
 from vaebench.reporting.papers import load_papers
 
 PAPERS = load_papers()
+RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,8 @@ def test_a_cell(tmp_path: Path, vae: float, scvae: float, how: dict, verdict: st
         (80.2, 0.86, "agrees"),  # the standard error is spread / sqrt(3), the tolerance 0.5
         (80.2, 0.87, "not comparable"),
         (81.2, 0.87, "direction agrees"),
-        (89.0, 0.87, "differs"),
+        (97.0, 0.87, "differs"),
+        (89.0, 0.87, "not comparable"),  # a standard error from the VAE: its direction is not sure
     ],
 )
 def test_a_number_that_is_less_certain_than_the_tolerance_cannot_agree(
@@ -53,6 +56,39 @@ def test_a_number_that_is_less_certain_than_the_tolerance_cannot_agree(
     found = cell(tmp_path, "scvae", vae=87.89, scvae=80.19)
     assert found.verdict == verdict
     assert ("standard error above the tolerance" in found.notes) == (spread == 0.87)
+
+
+@pytest.mark.parametrize(("better_by", "verdict"), [(5.0, "direction agrees"), (0.1, "not comparable")])
+def test_a_direction_is_as_sure_as_a_claim(tmp_path: Path, better_by: float, verdict: str) -> None:
+    """Alone each is uncertain by a nat; of the same test data, the difference is not."""
+    points = RNG.normal(88, 14, TEST_POINTS)
+    noise = RNG.normal(0, 2.8, TEST_POINTS)
+    for row, values in (("vae", points), ("scvae", points - better_by + noise - noise.mean())):
+        put_run(tmp_path, paper().rows[row], "reduced", points=values, error=1.0)
+    found = cell(tmp_path, "scvae", vae=87.89, scvae=80.19)
+    assert found.verdict == verdict
+    assert any("its direction is not sure: the published one in" in note for note in found.notes) == (
+        verdict == "not comparable"
+    )
+
+
+def test_one_seed_without_any_error_has_no_direction(tmp_path: Path) -> None:
+    for row, value in (("vae", 88.0), ("scvae", 80.0)):
+        put_run(tmp_path, paper().rows[row], "reduced", nll_nats=value, error=None)
+    found = cell(tmp_path, "scvae", vae=87.89, scvae=80.19)
+    assert found.verdict == "not comparable"
+    assert "one seed and no error over test data: its direction is not sure" in found.notes
+    for row, value in (("vae", 88.0), ("scvae", 80.0)):
+        put_run(tmp_path, paper().rows[row], "reduced", seed=1, nll_nats=value + 1, error=None)
+    assert cell(tmp_path, "scvae", vae=87.89, scvae=80.19).verdict == "direction agrees"
+
+
+def test_rows_without_a_seed_in_common_have_no_direction(tmp_path: Path) -> None:
+    put_run(tmp_path, paper().rows["vae"], "reduced", seed=0, nll_nats=88.0)
+    put_run(tmp_path, paper().rows["scvae"], "reduced", seed=1, nll_nats=80.0)
+    found = cell(tmp_path, "scvae", vae=87.89, scvae=80.19)
+    assert found.verdict == "not comparable"
+    assert "no seed that it has in common with the row that it is compared with" in found.notes
 
 
 def test_the_error_of_one_seed_counts_too_and_none_is_exact(tmp_path: Path) -> None:

@@ -76,7 +76,9 @@ def test_test_points_decide_what_their_mean_could_not(tmp_path: Path) -> None:
     points = RNG.normal(88, 12, TEST_POINTS)
     put_run(tmp_path, paper().rows["vae"], points=points, error=12 / TEST_POINTS**0.5)
     put_run(tmp_path, paper().rows["scvae"], points=points - 0.1, error=12 / TEST_POINTS**0.5)
-    assert claim(tmp_path, BETTER).verdict == "reproduced"
+    judged = claim(tmp_path, BETTER)
+    assert judged.verdict == "reproduced"
+    assert not any("all rows have" in note for note in judged.notes)
     for file in tmp_path.rglob("nll_*.npz"):
         file.unlink()
     assert claim(tmp_path, BETTER).verdict == "inconclusive"
@@ -95,11 +97,12 @@ def test_test_points_decide_what_their_mean_could_not(tmp_path: Path) -> None:
         ({"greater": {"measure": "nll_nats", "pairs": [["vae", "scvae"]], "by": 5}}, "not reproduced"),
         ({"within": {"measure": "nll_nats / kl", "rows": ["vae"], "low": 20, "high": 24}}, "reproduced"),
         ({"within": {"measure": "nll_nats / kl", "rows": ["vae"], "high": 1}}, "not reproduced"),
+        ({"within": {"measure": "kl", "rows": ["vae", "scvae"], "low": 4.0, "high": 4.0}}, "reproduced"),
         ({"within": {"measure": "nll_nats - kl", "rows": ["vae"], "low": 83, "high": 85}}, "reproduced"),
     ],
 )  # fmt: skip
 def test_each_kind_of_statement(tmp_path: Path, statement: dict, verdict: str) -> None:
-    put_both(tmp_path, 88.0, 85.0, kl=4.0)
+    put_both(tmp_path, 88.0, 85.0, error=None, kl=4.0)
     assert claim(tmp_path, statement).verdict == verdict
 
 
@@ -183,7 +186,11 @@ def test_rows_over_different_test_data_are_compared_on_those_that_both_have(tmp_
     points = RNG.normal(88, 3, TEST_POINTS) + 10 * (np.arange(TEST_POINTS) >= TEST_POINTS // 2)
     put_points(tmp_path, "vae", points, np.arange(TEST_POINTS))
     put_points(tmp_path, "scvae", points + 0.5, np.arange(TEST_POINTS // 2))
-    assert claim(tmp_path, BETTER).verdict == "not reproduced"
+    judged = claim(tmp_path, BETTER)
+    assert judged.verdict == "not reproduced"
+    easy = points[: TEST_POINTS // 2].mean()
+    assert judged.numbers == {"vae": pytest.approx(easy), "scvae": pytest.approx(easy + 0.5)}
+    assert "over the 100 data that all rows have" in judged.notes
     report = make_report({"mine": paper(vae=70.0, scvae=75.0)}, list(find_runs(tmp_path)))
     found = report.targets["mine-table1"].cells["scvae", "NLL"]
     assert found.ours == pytest.approx(points[: TEST_POINTS // 2].mean() + 0.5)

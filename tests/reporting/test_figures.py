@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure as Canvas
 from matplotlib.image import imsave
 
 from tests.reporting.madeup import paper, put_both, put_run
 from vaebench.reporting.collect import find_runs
 from vaebench.reporting.compare import make_report
-from vaebench.reporting.figures import bars, layers, lines, montage, over_models, plane
+from vaebench.reporting.figures import DRAWN_BY, bars, draw, layers, lines, montage, over_models, plane
 from vaebench.reporting.papers import Figure, load_papers
 
 PROPAGATION = load_papers()["propagation"]
@@ -107,6 +108,32 @@ def test_bars_are_the_numbers_of_the_rows_that_have_them(tmp_path: Path) -> None
     assert [text.get_text() for text in axis.get_xticklabels()] == ["VAE"]
     segments = [line for line in axis.collections if isinstance(line, LineCollection)]
     assert np.allclose(segments[0].get_segments()[0][:, 1], [89.75, 90.25])
+
+
+def test_a_figure_is_of_one_tier_and_says_what_it_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tier of most rows, though one of them has run at a better one too; of as many, the better."""
+    figure = Figure(kind="bars", rows=("vae", "scvae"), measures=("nll_nats",))
+    target = paper().targets["table1"].model_copy(update={"figure": figure})
+    mine = paper().model_copy(update={"targets": {"table1": target}})
+
+    def drawn() -> tuple[list[float], str]:
+        report = make_report({"mine": mine}, list(find_runs(tmp_path))).targets["mine-table1"]
+        kept: list[Canvas] = []
+        monkeypatch.setitem(DRAWN_BY, "bars", lambda *args: kept.append(bars(*args)) or kept[-1])
+        assert draw(report)
+        heights = [patch.get_height() for patch in kept[0].axes[0].patches]
+        return heights, kept[0].get_suptitle()
+
+    put_run(tmp_path, paper().rows["vae"], "full", nll_nats=70.0)
+    assert drawn() == ([70], "")
+    put_run(tmp_path, paper().rows["scvae"], "reduced", nll_nats=88.0)
+    assert drawn() == ([70], "without SCVAE of tier reduced")
+    put_run(tmp_path, paper().rows["vae"], "reduced", nll_nats=90.0)
+    assert drawn() == ([90, 88], "tier reduced")
+    put_run(tmp_path, paper().rows["scvae"], "full", nll_nats=69.0)
+    assert drawn() == ([70, 69], "")
 
 
 def test_a_row_is_in_the_plane_where_its_numbers_are(tmp_path: Path) -> None:

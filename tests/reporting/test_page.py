@@ -49,8 +49,8 @@ def test_the_claims_of_a_paper_are_counted_at_the_top(tmp_path: Path) -> None:
     absent = {"greater": {"measure": "kl", "pairs": [["vae", "scvae"]]}}
     put_both(tmp_path, vae=88.0, scvae=84.0)
     report = make_report({"mine": paper(better, worse, better, absent)}, list(find_runs(tmp_path)))
-    cells = "<td>2</td><td>1</td><td></td><td>1</td>"
-    link = '<a href="#mine" title="A paper">mine</a>'
+    cells = "<td>2</td><td>1</td><td></td><td>1</td><td>full</td>"
+    link = '<a href="#mine">mine</a> <span class="dim">A paper</span>'
     assert counts_of(report, "mine") == f"<tr><th>{link}</th>{cells}</tr>"
 
 
@@ -144,6 +144,16 @@ def test_a_number_is_labelled_with_its_own_tier_and_seeds(tmp_path: Path) -> Non
     text = render(report, {}, tmp_path)
     assert "87.90" in text
     assert '<td class="dim">reduced, 1</td>' in text
+
+
+def test_a_table_has_the_command_of_what_it_shows(tmp_path: Path) -> None:
+    mine = paper(vae=87.89, scvae=80.19)
+    assert "make mine-table1 TIER=full SEEDS=0,1,2" in render(make_report({"mine": mine}, []), {}, tmp_path)
+    for seed in (1, 3):
+        put_run(tmp_path, mine.rows["vae"], "reduced", seed, nll_nats=88.0)
+    text = render(make_report({"mine": mine}, list(find_runs(tmp_path))), {}, tmp_path)
+    assert "<pre>make mine-table1 TIER=reduced SEEDS=1,3</pre>" in text
+    assert "88.00 ± 0.00 (87.89, +0.11)" in text
 
 
 def test_a_claim_has_its_numbers_and_a_table_its_tolerance(tmp_path: Path) -> None:

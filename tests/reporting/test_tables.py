@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.reporting.madeup import paper, put_run
+from tests.reporting.madeup import paper, put_both, put_run
 from vaebench.reporting.collect import find_runs
 from vaebench.reporting.compare import TargetReport, make_report
 from vaebench.reporting.papers import load_papers
@@ -45,6 +45,18 @@ def test_latex_marks_other_data_too(tmp_path: Path) -> None:
     assert r"24.00 $\pm$ 0.10 (24.23)$^\dagger$" in text
     assert text.count("dagger") == 2  # a cell that has not run has no mark
     assert text.splitlines()[-1].endswith(r": data mnist\_static\_seeded.")
+
+
+def test_a_number_that_two_tables_print_counts_once_where_most_can_be_said_of_it(tmp_path: Path) -> None:
+    """In the second table SCVAE is the row that others are compared with, so that it has no direction."""
+    mine = paper(vae=87.89, scvae=80.19)
+    second = mine.targets["table1"].model_copy(update={"against": "scvae"})
+    both = mine.model_copy(update={"targets": {**mine.targets, "table2": second}})
+    put_both(tmp_path, 90.0, 84.0)
+    report = make_report({"mine": both}, list(find_runs(tmp_path)))
+    verdicts = [report.targets[f"mine-table{i}"].cells["scvae", "NLL"].verdict for i in (1, 2)]
+    assert verdicts == ["direction agrees", "differs"]
+    assert "of 2 published numbers 2 direction agrees." in words(report, "mine")[0]
 
 
 def test_the_csv_has_how_many_data_and_draws(tmp_path: Path) -> None:

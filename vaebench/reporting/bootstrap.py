@@ -52,10 +52,15 @@ def draws(samples: Mapping[str, Mapping[int, Sample]], seeds: Sequence[int]) -> 
     noise a mean over seeds does not remove.
     """
     values = {name: np.array([of_name[seed].value for seed in seeds]) for name, of_name in samples.items()}
+    first = {name: of_seeds[0] for name, of_seeds in values.items()}
     every = [(name, of_name[seed]) for name, of_name in samples.items() for seed in seeds]
     changes = _changes(every).reshape(len(samples), len(seeds), DRAWS).mean(1)
     weights = seed_weights(tuple(seeds))
-    return {name: weights @ values[name] + change for name, change in zip(samples, changes, strict=True)}
+    # Around one of the values, since weights sum to 1: what all seeds agree on, as a count, is then exact.
+    return {
+        name: first[name] + weights @ (values[name] - first[name]) + change
+        for name, change in zip(samples, changes, strict=True)
+    }
 
 
 @lru_cache

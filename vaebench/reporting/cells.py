@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vaebench.reporting.claims import SURE, is_exact
 from vaebench.reporting.match import Matches, RowRuns
-from vaebench.reporting.measures import PER_DATUM, parts_of, samples, unlike, value
+from vaebench.reporting.measures import PER_DATUM, compared, parts_of, unlike, value
 from vaebench.reporting.papers import TIERS, Target, Tier
 
 CELL_VERDICTS = ("agrees", "direction agrees", "differs", "not comparable", "not run")
@@ -136,8 +137,8 @@ def fewer_data(found: RowRuns, names: Sequence[str], n: int, num_samples: int | 
 def _direction(
     paper: str, target: Target, row: str, column: str, found: RowRuns, matches: Matches
 ) -> tuple[bool | None, list[str]]:
-    """Whether ours differs from that of the row it is compared with in the published direction, and with what
-    reservations; None where it cannot be told."""
+    """Whether ours differs from that of the row it is compared with in the published direction, as sure as a
+    claim has to be; None, perhaps with a reason, where it cannot be told."""
     other, measure = target.compared_with(row), target.columns[column].measure
     if other is None:
         return None, []
@@ -147,18 +148,20 @@ def _direction(
         return None, []
     if different := list(unlike({row: found.runs, other: reference.runs}, measure)):
         return None, different
+    seeds = [seed for seed in found.runs if seed in reference.runs]
+    if not seeds:
+        return None, ["no seed that it has in common with the row that it is compared with"]
     published = theirs[0] - theirs[1]  # type: ignore[operator]
-    (ours, error), (its, its_error) = (mean_and_error(runs, measure) for runs in (found, reference))
-    names = parts_of(measure)
-    if len(names) == 1 and sizes(found, names)[0] != sizes(reference, names)[0]:  # then over what both have
-        of_row = samples({row: found.runs, other: reference.runs}, None, measure)
-        ours, its = (float(np.mean([one.value for one in of_row[key].values()])) for key in (row, other))
-    difference = ours - its
+    both = {key: {seed: of.runs[seed] for seed in seeds} for key, of in ((row, found), (other, reference))}
+    pair = compared(both, seeds, measure)
+    difference, draws = pair.means[row] - pair.means[other], pair.draws[row] - pair.draws[other]
     if not np.isfinite(difference):
         return None, []
     if published == 0:
         return abs(difference) <= target.columns[column].tolerance, []
-    spread = None if error is None or its_error is None else np.hypot(error, its_error)
-    near = spread is not None and abs(difference) < 2 * spread
-    notes = ["less than two standard errors from the row that it is compared with"] if near else []
-    return bool(np.sign(difference) == np.sign(published)), notes
+    if len(seeds) == 1 and is_exact(pair):
+        return None, ["one seed and no error over test data: its direction is not sure"]
+    share = float(np.mean(np.sign(draws) == np.sign(published)))
+    if 1 - SURE < share < SURE:
+        return None, [f"its direction is not sure: the published one in {100 * share:.0f} % of draws"]
+    return share >= SURE, []

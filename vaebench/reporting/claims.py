@@ -9,7 +9,7 @@ from itertools import pairwise, permutations
 import numpy as np
 
 from vaebench.reporting.match import Matches, RowRuns
-from vaebench.reporting.measures import parts_of, replicates, unlike, value
+from vaebench.reporting.measures import Compared, compared, parts_of, unlike, value
 from vaebench.reporting.papers import TIERS, Claim, Greater, Ordered, Statement, Tier, Widening, Within
 
 SURE = 0.95
@@ -27,7 +27,7 @@ class ClaimVerdict:
     tier: Tier | None
     seeds: tuple[int, ...]
     numbers: Mapping[str, float]
-    """Row -> mean over seeds."""
+    """Row -> mean over seeds, of the data that all rows have."""
     notes: tuple[str, ...]
 
 
@@ -53,11 +53,12 @@ def _judged(claim: Claim, tier: Tier, rows: Mapping[str, RowRuns]) -> ClaimVerdi
         notes.append(f"data: {', '.join(variants)}")
     seeds = tuple(sorted(set.intersection(*(set(found.runs) for found in rows.values()))))
 
+    numbers: Mapping[str, float] = {
+        row: float(np.mean([value(found.runs[seed], statement.measure) for seed in seeds or found.runs]))
+        for row, found in rows.items()
+    }
+
     def verdict(word: str, confidence: float | None) -> ClaimVerdict:
-        numbers = {
-            row: float(np.mean([value(found.runs[seed], statement.measure) for seed in seeds or found.runs]))
-            for row, found in rows.items()
-        }
         return ClaimVerdict(claim, word, confidence, tier, seeds, numbers, tuple(notes))
 
     if not seeds:
@@ -74,14 +75,22 @@ def _judged(claim: Claim, tier: Tier, rows: Mapping[str, RowRuns]) -> ClaimVerdi
     if different := list(unlike(chosen, statement.measure)):
         notes += different
         return verdict("inconclusive", None)
-    of_row = replicates(chosen, seeds, statement.measure)
+    found = compared(chosen, seeds, statement.measure)
+    numbers = found.means
+    if found.num_data is not None:
+        notes.append(f"over the {found.num_data} data that all rows have")
     if len(seeds) == 1:
         notes.append("one seed: how much seeds differ is not known")
-        if all(np.ptp(values) == 0 for values in of_row.values()):
+        if is_exact(found):
             notes.append("nor any error over test points")
             return verdict("inconclusive", None)
-    word, confidence = decided(holds(statement, of_row))
+    word, confidence = decided(holds(statement, found.draws))
     return verdict("inconclusive" if tier == "smoke" else word, confidence)
+
+
+def is_exact(found: Compared) -> bool:
+    """Whether nothing tells by how much these numbers would vary."""
+    return all(np.ptp(values) == 0 for values in found.draws.values())
 
 
 def decided(parts: np.ndarray) -> tuple[str, float]:

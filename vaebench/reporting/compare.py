@@ -12,7 +12,7 @@ from vaebench.reporting.collect import Run
 from vaebench.reporting.match import Matches, RowRuns, match
 from vaebench.reporting.measures import parts_of
 from vaebench.reporting.number import settled
-from vaebench.reporting.papers import Name, Paper, Target
+from vaebench.reporting.papers import TIERS, Name, Paper, Target
 
 CLAIM_VERDICTS = ("reproduced", "not reproduced", "inconclusive", "not run")
 
@@ -28,6 +28,8 @@ class TargetReport:
     claims: tuple[ClaimVerdict, ...]
     runs: dict[str, RowRuns]
     """Row -> its runs at the best tier."""
+    drawn: dict[str, RowRuns]
+    """Row -> its runs at the one tier that a figure shows, so that rows differ in nothing else."""
     lacking: dict[str, tuple[str, ...]]
     """Row -> its columns that have not been measured, of rows that have any; all if it has not run."""
 
@@ -58,6 +60,11 @@ class Report:
 
     def of(self, paper: str) -> list[TargetReport]:
         return [target for target in self.targets.values() if target.name.paper == paper]
+
+    def tiers(self, paper: str) -> str:
+        """Those that a paper's claims were judged at."""
+        claims = (claim for target in self.of(paper) for claim in target.claims)
+        return " ".join(sorted({claim.tier for claim in claims if claim.tier}))
 
     def claims(self, paper: str) -> Counter[str]:
         """How many of a paper's claims have which verdict."""
@@ -107,7 +114,16 @@ def compare(
         for row, found in runs.items()
     }
     lacking = {row: columns for row, columns in lacking.items() if columns}
-    return TargetReport(name, paper, target, cells, claims, runs, lacking)
+    drawn = at_one_tier(name.paper, target, matches)
+    return TargetReport(name, paper, target, cells, claims, runs, drawn, lacking)
+
+
+def at_one_tier(paper: str, target: Target, matches: Matches) -> dict[str, RowRuns]:
+    """Row -> its runs at the tier with most of the rows, of several the best; smoke if there is no other."""
+    of_tier = [{row: matches.of(paper, row, tier) for row in target.cells} for tier in TIERS]
+    *real, smoke = of_tier
+    most = max(real, key=lambda rows: sum(bool(found.runs) for found in rows.values()))
+    return most if any(found.runs for found in most.values()) else smoke
 
 
 def _has_none(found: RowRuns, measure: str, sources: Mapping[str, set[str]]) -> bool:

@@ -29,10 +29,12 @@ def draw(report: TargetReport) -> bytes | None:
     canvas = DRAWN_BY[figure.kind](report, figure)
     if canvas is None:
         return None
-    tiers = sorted({found.tier for found in report.runs.values() if found.runs})
-    variants = sorted({found.variant for found in report.runs.values() if found.variant})
-    marks = [f"tier {' and '.join(tiers)}"] * (tiers not in ([], ["full"]))  # of both, where rows differ
-    marks += [f"data {variant}" for variant in variants]
+    (tier,) = {found.tier for found in report.drawn.values()}
+    variants = sorted({found.variant for found in report.drawn.values() if found.variant})
+    marks = [f"tier {tier}"] * (tier != "full") + [f"data {variant}" for variant in variants]
+    for row, found in report.runs.items():
+        if found.runs and not report.drawn[row].runs:
+            marks.append(f"without {report.paper.rows[row].label} of tier {found.tier}")
     if marks:
         canvas.suptitle(", ".join(marks), x=0.995, ha="right", fontsize=7, color="#c8553d")
     buffer = io.BytesIO()
@@ -168,7 +170,7 @@ def layers(report: TargetReport, figure: Figure) -> Canvas | None:
     which keeps the KL in trained and random decoders alike.
     """
     (row,) = figure.rows
-    stored = [_arrays(run, "propagation") for run in report.runs[row].runs.values()]
+    stored = [_arrays(run, "propagation") for run in report.drawn[row].runs.values()]
     stored = [arrays for arrays in stored if "kl" in arrays]
     if not stored:
         return None
@@ -205,7 +207,7 @@ def over_models(estimates: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray
 def map_of_codes(report: TargetReport, figure: Figure) -> Canvas | None:
     """The variance of x given z over the plane of codes, and the run's own picture of the digits."""
     (row,) = figure.rows
-    if not report.runs[row].runs:
+    if not report.drawn[row].runs:
         return None
     run = _first(report, row)
     arrays = _arrays(run, "variance_map")
@@ -236,20 +238,20 @@ def _canvas(width: float, height: float, columns: int = 1) -> tuple[Canvas, Any]
 
 def _has(report: TargetReport, row: str, *measures: str) -> bool:
     names = [name for measure in measures for name in parts_of(measure)]
-    return bool(report.runs[row].with_measure(names).runs)
+    return bool(report.drawn[row].with_measure(names).runs)
 
 
 def _number(report: TargetReport, row: str, measure: str) -> tuple[float, float | None]:
-    return mean_and_error(report.runs[row].with_measure(parts_of(measure)), measure)
+    return mean_and_error(report.drawn[row].with_measure(parts_of(measure)), measure)
 
 
 def _first(report: TargetReport, row: str) -> Run:
-    runs = report.runs[row].runs
+    runs = report.drawn[row].runs
     return runs[min(runs)]
 
 
 def _picture(report: TargetReport, row: str, name: str) -> Path | None:
-    paths = [run.file(f"figures/{name}.png") for run in report.runs[row].runs.values()]
+    paths = [run.file(f"figures/{name}.png") for run in report.drawn[row].runs.values()]
     return next((path for path in paths if path.is_file()), None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -41,26 +42,43 @@ def value(run: Run, measure: str) -> float:
     return float(_combined(measure, [np.asarray(run.numbers[name].value) for name in parts_of(measure)]))
 
 
-def replicates(rows: Rows, seeds: Sequence[int], measure: str) -> dict[str, np.ndarray]:
-    """`[DRAWS]` of each row's measure, over seeds and test points; on points that all rows have."""
-    of_parts = []
+@dataclass(frozen=True)
+class Compared:
+    """A measure of several rows, over the same seeds and the test data that all have."""
+
+    means: Mapping[str, float]
+    """Row -> mean over seeds."""
+    draws: Mapping[str, np.ndarray]
+    """Row -> `[DRAWS]`, over seeds and test points."""
+    num_data: int | None
+    """How many data all have, where some row has more."""
+
+
+def compared(rows: Rows, seeds: Sequence[int], measure: str) -> Compared:
+    """The rows' numbers as a comparison takes them."""
+    values: list[np.ndarray] = []  # of each part, [rows, seeds]
+    drawn: list[Iterable[np.ndarray]] = []
+    num_data = None
     for part in parts_of(measure):
         found = samples(rows, seeds, part)
-        drawn = draws({f"{row}/{part}": found[row] for row in rows}, seeds)
-        of_parts.append(drawn.values())
-    return {row: _combined(measure, parts) for row, *parts in zip(rows, *of_parts, strict=True)}
+        values.append(np.array([[found[row][seed].value for seed in seeds] for row in rows]))
+        drawn.append(draws({f"{row}/{part}": found[row] for row in rows}, seeds).values())
+        for row, of_row in found.items():
+            for seed, one in of_row.items():
+                if one.per_datum is not None and len(one.per_datum) < rows[row][seed].numbers[part].n:
+                    num_data = len(one.per_datum)
+    means = map(float, _combined(measure, values).mean(1))
+    of_draws = (_combined(measure, parts) for parts in zip(*drawn, strict=True))
+    return Compared(dict(zip(rows, means, strict=True)), dict(zip(rows, of_draws, strict=True)), num_data)
 
 
-def samples(rows: Rows, seeds: Iterable[int] | None, measurement: str) -> dict[str, dict[int, Sample]]:
+def samples(rows: Rows, seeds: Iterable[int], measurement: str) -> dict[str, dict[int, Sample]]:
     """Row -> seed -> its number, with its per-datum values where they are on file.
 
     Where runs were measured on different test data, all of which are on file one by one, the numbers are
-    those of the data that all have; some test data are easier than others. `seeds` None takes all of a row.
+    those of the data that all have; some test data are easier than others.
     """
-    found = {
-        row: {seed: sample(runs[seed], measurement) for seed in (runs if seeds is None else seeds)}
-        for row, runs in rows.items()
-    }
+    found = {row: {seed: sample(runs[seed], measurement) for seed in seeds} for row, runs in rows.items()}
     every = [one for of_row in found.values() for one in of_row.values()]
     if any(one.per_datum is None for one in every) or len({one.indices.tobytes() for one in every}) == 1:
         return found

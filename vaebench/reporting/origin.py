@@ -23,6 +23,7 @@ def attempt_of(attempt: Mapping[str, Any]) -> dict[str, str]:
         "commit": commit,
         "hardware": ", ".join(where),
         "torch": packages.get("torch", ""),
+        "precision": str(hardware.get("matmul_precision", "")),
     }
 
 

@@ -65,7 +65,7 @@ def head_of(report: Report, outputs: Path) -> Markup:
         element("h1", "vaebench"),
         element("p", f"{outputs}: {told}; made {made}"),
         element("nav", *links),
-        table(("claims of", *CLAIM_VERDICTS), (counts_of(report, name) for name in report.papers)),
+        table(("claims of", *CLAIM_VERDICTS, "tiers"), (counts_of(report, name) for name in report.papers)),
         element("details", element("summary", "How to read this"), element("p", LEGEND.replace("`", ""))),
         folded_list("Could not be used", report.problems, is_open=True),
         folded_list("Not complete", [f"{run}: {run.state} {run.note}" for run in unfinished], is_open=True),
@@ -75,9 +75,10 @@ def head_of(report: Report, outputs: Path) -> Markup:
 def counts_of(report: Report, paper: str) -> Markup:
     """How many of a paper's claims have which verdict, and where its tables are."""
     count = report.claims(paper)
-    cells = (element("td", str(count[verdict] or "")) for verdict in CLAIM_VERDICTS)
-    link = element("a", paper, href=f"#{paper}", title=report.papers[paper].title)
-    return element("tr", element("th", link), *cells)
+    cells = [str(count[verdict] or "") for verdict in CLAIM_VERDICTS] + [report.tiers(paper)]
+    title = element("span", report.papers[paper].title, class_="dim")
+    link = element("a", paper, href=f"#{paper}")
+    return element("tr", element("th", link, " ", title), *(element("td", cell) for cell in cells))
 
 
 def paper_of(report: Report, paper: str, figures: Mapping[str, bytes]) -> Markup:
@@ -109,7 +110,7 @@ def target_of(report: TargetReport, figure: bytes | None) -> Markup:
         source = f"data:image/png;base64,{base64.b64encode(figure).decode()}"
         parts.append(element("img", src=source, alt=report.target.title))
     parts.append(folded_list("Remarks", [*tolerances(report), *remarks(report)]))
-    parts.append(element("pre", f"make {report.name} TIER=full SEEDS=0,1,2"))
+    parts.append(element("pre", f"make {report.name} {command_of(report)}"))
     cells, claims = report.counts()
     counts = [
         f"{what}: {', '.join(f'{n} {verdict}' for verdict, n in counter.items())}"
@@ -119,6 +120,13 @@ def target_of(report: TargetReport, figure: bytes | None) -> Markup:
     title = element("summary", report.target.title, " ", element("span", "; ".join(counts), class_="dim"))
     is_there = any(found.runs for found in report.runs.values())
     return element("details", title, *parts, class_="target", id=str(report.name), open=is_there)
+
+
+def command_of(report: TargetReport) -> str:
+    """Tier and seeds of what is shown; of a target of which nothing has run, of the whole table."""
+    runs = {(found.tier, tuple(found.runs)) for found in report.runs.values() if found.runs}
+    words = [f"TIER={tier} SEEDS={','.join(map(str, seeds))}" for tier, seeds in sorted(runs)]
+    return "; ".join(words) or "TIER=full SEEDS=0,1,2"
 
 
 def row_of(report: TargetReport, row: str, columns: Sequence[str]) -> Markup:
@@ -133,7 +141,8 @@ def cell_of(cell: Cell, digits: int) -> Markup:
     """Ours, theirs in brackets, a star where theirs is doubted, and the verdict; remarks on hovering."""
     doubted = any(note.startswith("published value doubted") for note in cell.notes)
     verdict = chip(cell.verdict) if cell.published is not None else ""
-    return element("td", numbers(cell, digits), " * " * doubted, " ", verdict, title="; ".join(cell.notes))
+    told = numbers(cell, digits, with_difference=True) + " * " * doubted
+    return element("td", told, " ", verdict, title="; ".join(cell.notes))
 
 
 def claim_of(claim: ClaimVerdict, paper: Paper) -> Markup:

@@ -18,10 +18,13 @@ MISSING = "not run"
 DAGGER = r"$^\dagger$"
 ERRORS = "Standard errors are over seeds, of one seed over test data."
 LEGEND = f"""A number is ours ± its standard error (theirs, ours - theirs). {ERRORS}
-It `agrees` within the tolerance, at the full tier, on the published data, with an error no larger than that;
-else its `direction agrees`, or it `differs`, by how its row stands to the one that the paper compares it
-with. A claim is `reproduced` if all of it holds in 95 % of draws over seeds and test points, `not
-reproduced` if one of its K parts holds in 5 % / K or fewer, else `inconclusive`; claims.csv has the numbers.
+It `agrees` within the tolerance, at the full tier, on the published data, with an error no larger than that.
+Else what counts is how its row stands to the one that the paper compares it with: the `direction agrees`, or
+the number `differs`, if that holds in 95 % of draws over seeds and test points, at any tier; so a number of a
+lower tier `differs` in its direction, not in its value. Where that cannot be told it `differs` at the full
+tier on the published data, and is `not comparable` elsewhere. A claim is `reproduced` if all of it holds in
+95 % of draws, `not reproduced` if one of its K parts holds in 5 % / K or fewer, else `inconclusive`;
+claims.csv has the numbers. A star on the page, or a remark, marks published numbers that are doubted.
 """
 
 
@@ -162,13 +165,12 @@ def words(report: Report, paper: str) -> list[str]:
     """What of a paper reproduces and how sure that is: the counts, then a sentence for each claim."""
     targets = report.of(paper)
     claims = [claim for target in targets for claim in target.claims]
-    # A figure may repeat a table's numbers: each counts once.
-    published = {
-        (cell.row, cell.measure, cell.published): cell.verdict
-        for target in targets
-        for cell in target.cells.values()
-        if cell.published is not None
-    }
+    # A figure, or another table, may repeat a number: it counts once, where most can be said of it.
+    published: dict[tuple[str, str, float], str] = {}
+    for cell in (cell for target in targets for cell in target.cells.values()):
+        if cell.published is not None:
+            key = cell.row, cell.measure, cell.published
+            published[key] = min(published.get(key, MISSING), cell.verdict, key=CELL_VERDICTS.index)
     cells = Counter(published.values())
     opening = f"Of {len(claims)} claims {_counted(report.claims(paper), CLAIM_VERDICTS)}"
     if total := sum(cells.values()):
@@ -186,8 +188,7 @@ def by_paper(report: Report) -> str:
     lines = _pipes(["claims of", *CLAIM_VERDICTS, "tiers"])
     for paper, content in report.papers.items():
         count = report.claims(paper)
-        tiers = {claim.tier for target in report.of(paper) for claim in target.claims if claim.tier}
-        cells = [content.title, *(str(count[verdict]) for verdict in CLAIM_VERDICTS), " ".join(sorted(tiers))]
+        cells = [content.title, *(str(count[verdict]) for verdict in CLAIM_VERDICTS), report.tiers(paper)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -122,7 +122,7 @@ function inside(run) {
   parts.push(folded("Settings", pairs(Object.entries(run.settings).map(([name, value]) => [name, digits(value)]))));
   parts.push(folded("Training", pairs(Object.entries(run.training).map(([name, value]) => [name, digits(value)]))));
   const attempts = run.attempts.map((attempt) => make("div", [make("pre", attempt.command),
-    make("p", `${attempt.time}, commit ${attempt.commit}, PyTorch ${attempt.torch}, ${attempt.hardware}`, { class: "dim" })]));
+    make("p", `${attempt.time}, commit ${attempt.commit}, PyTorch ${attempt.torch}, ${attempt.hardware}${attempt.precision && `, matrix products ${attempt.precision}`}`, { class: "dim" })]));
   parts.push(folded("Commands and provenance", make("div", [...attempts, make("p", run.path, { class: "dim" })])));
   return make("div", parts, { class: "inside" });
 }
