@@ -3,10 +3,10 @@ TABLES := all
 all: ## every table and figure below, with TIER=full|reduced|smoke SEEDS=0,1,2 JOBS=1
 TABLES += fae fae-table1 fae-fig1 fae-fig2 fae-fig3
 fae: ## Zheng, Yao, Zhang, Tsang & Wang, AAAI 2019, arXiv 1807.03723
-fae-table1: ## Table 1: test NLL on MNIST (full 2 days (a GPU 2 h), reduced 2.5 h, smoke 30 s)
+fae-table1: ## Table 1: test NLL on MNIST (full 2 days (a GPU 2 h), reduced 40 min, smoke 30 s)
 fae-fig1: ## Figure 1: models in the Fisher-Shannon plane, and a FAE's way there (full as table1, reduced as table1, smoke 30 s)
-fae-fig2: ## Figure 2: codes and their distances, F from 20 down to 0 (full 4 h, reduced 40 min, smoke 2 min)
-fae-fig3: ## Figure 3: reconstructions with a large and a small F, MNIST and SVHN (full 6 h, reduced 30 min, smoke 4 min)
+fae-fig2: ## Figure 2: codes and their distances, F from 20 down to 0 (full 4 h, reduced 15 min, smoke 2 min)
+fae-fig3: ## Figure 3: reconstructions with a large and a small F, MNIST and SVHN (full 6 h, reduced 10 min, smoke 4 min)
 TABLES += propagation propagation-fig1
 propagation: ## Rudolph, Fadel, Mair & Brefeld, extended abstract
 propagation-fig1: ## Figure 1: KL and mutual information behind each layer of the decoder (full 20 min, reduced 4 min, smoke 5 s)

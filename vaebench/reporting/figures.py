@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure as Canvas
 from matplotlib.image import imread
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from vaebench.reporting.cells import mean_and_error
 from vaebench.reporting.collect import Run, load_arrays
@@ -158,6 +159,10 @@ def plane(report: TargetReport, figure: Figure) -> Canvas | None:
     for axis in (left, right):
         axis.plot(curve, units / curve, "--", color="grey", linewidth=0.8, label="isotropic Gaussians")
         axis.set(xscale="log", yscale="log", xlabel="Fisher information", ylabel="entropy power")
+        for scale in (axis.xaxis, axis.yaxis):
+            scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            scale.set_major_formatter(StrMethodFormatter("{x:g}"))
+            scale.set_minor_formatter(NullFormatter())
     right.set_title("through training, later is lighter", fontsize=9)
     left.legend(frameon=False, fontsize=7)
     return canvas
