@@ -110,7 +110,7 @@ def target_of(report: TargetReport, figure: bytes | None) -> Markup:
         source = f"data:image/png;base64,{base64.b64encode(figure).decode()}"
         parts.append(element("img", src=source, alt=report.target.title))
     parts.append(folded_list("Remarks", [*tolerances(report), *remarks(report)]))
-    parts.append(element("pre", f"make {report.name} {command_of(report)}"))
+    parts.append(element("pre", "\n".join(commands(report))))
     cells, claims = report.counts()
     counts = [
         f"{what}: {', '.join(f'{n} {verdict}' for verdict, n in counter.items())}"
@@ -122,11 +122,13 @@ def target_of(report: TargetReport, figure: bytes | None) -> Markup:
     return element("details", title, *parts, class_="target", id=str(report.name), open=is_there)
 
 
-def command_of(report: TargetReport) -> str:
-    """Tier and seeds of what is shown; of a target of which nothing has run, of the whole table."""
+def commands(report: TargetReport) -> list[str]:
+    """What makes that which is shown; of a target of which nothing has run, the whole of it."""
     runs = {(found.tier, tuple(found.runs)) for found in report.runs.values() if found.runs}
-    words = [f"TIER={tier} SEEDS={','.join(map(str, seeds))}" for tier, seeds in sorted(runs)]
-    return "; ".join(words) or "TIER=full SEEDS=0,1,2"
+    return [
+        f"make {report.name} TIER={tier} SEEDS={','.join(map(str, seeds))}"
+        for tier, seeds in sorted(runs or {("full", (0, 1, 2))})
+    ]
 
 
 def row_of(report: TargetReport, row: str, columns: Sequence[str]) -> Markup:
