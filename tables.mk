@@ -12,7 +12,7 @@ propagation: ## Rudolph, Fadel, Mair & Brefeld, extended abstract
 propagation-fig1: ## Figure 1: KL and mutual information behind each layer of the decoder (full 20 min, reduced 4 min, smoke 5 s)
 TABLES += scvae scvae-table1 scvae-table2 scvae-fig1 scvae-fig2 scvae-fig3 scvae-fig4 scvae-fig5
 scvae: ## Zheng, Yao, Zhang & Tsang, 2018, arXiv 1802.06677
-scvae-table1: ## Table 1: test NLL and accuracy of a linear SVM on MNIST (full 3 h to 2 days, reduced 1.5 h, smoke 20 s)
+scvae-table1: ## Table 1: test NLL and accuracy of a linear SVM on MNIST (full 3 h to 2 days, reduced 1 h, smoke 20 s)
 scvae-table2: ## Table 2: SCVAE with PixelVAE and VampPrior (full a week (a GPU 2 h), reduced 2 h, smoke 30 s)
 scvae-fig1: ## Figure 1: codes and reconstructions of shallow and deep VAEs (full as table1, reduced as table1, smoke 15 s)
 scvae-fig2: ## Figure 2: mean Fisher information by depth (full 2 days, reduced 2.5 h, smoke 50 s)
@@ -33,4 +33,4 @@ zhao: ## Zhao, Song & Ermon, 2017, arXiv 1702.08658
 zhao-fig2: ## Figure 2: variance of x given z over the plane of codes (full 6 min, reduced 5 min, smoke 20 s)
 zhao-fig4: ## Figure 4: samples of the sequential VAE, step by step (full 1 month (a GPU 2 h), reduced 1 h, smoke 60 s)
 zhao-fig5: ## Figure 5: MNIST, PixelCNN, with and without regularisation (full 1 day (a GPU 30 min), reduced 2.5 h, smoke 30 s)
-zhao-fig6: ## Figure 6: CIFAR-10, PixelCNN++, with and without regularisation (full 3 months (a GPU 4 h), reduced 1 h, smoke 60 s)
+zhao-fig6: ## Figure 6: CIFAR-10, PixelCNN++, with and without regularisation (full 3 months (a GPU 4 h), reduced 40 min, smoke 60 s)
