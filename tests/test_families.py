@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from tests.archives import png, put_folder
 from tests.config.helpers import CONF
 from tests.runs import only_run, read, small_config
 from tests.sentences import write_corpus
@@ -126,7 +128,7 @@ def test_combinations_of_scvaes_table_2_are_overrides(family: str, overrides: li
             r"below a pixel_head.*use model/decoder@model\.decoder\.base=mlp",
         ),
         (
-            ["dataset=image_folder", "model=sequential_vae", "model/objective=iwae"],
+            ["dataset=image_folder", "dataset.path={images}", "model=sequential_vae", "model/objective=iwae"],
             "SequentialVAE has no likelihood",
         ),
         (["model=lstm_vae"], "Categorical does not fit digits, whose data are binary"),
@@ -135,8 +137,10 @@ def test_combinations_of_scvaes_table_2_are_overrides(family: str, overrides: li
 def test_what_cannot_be_combined_is_refused_with_the_reason(
     choices: list[str], reason: str, tmp_path: Path
 ) -> None:
+    images = put_folder(tmp_path / "images", {"0.png": png(np.zeros((32, 32, 3), np.uint8))})
+    words = [choice.format(images=images) for choice in choices]
     with pytest.raises(UserError, match=reason):
-        prepare(small_config(tmp_path, *choices, families=True))
+        prepare(small_config(tmp_path, *words, families=True))
 
 
 @pytest.mark.parametrize(
