@@ -51,7 +51,7 @@ report: $(READY) ## report/index.html from all that has run, complete or not
 
 # What of a table is missing is run, then ours are shown beside theirs; ARGS="..." overrides every run's config.
 $(TABLES): $(READY)
-	@$(BIN)/python -m vaebench.tables $@ --tier $(TIER) --seeds $(SEEDS) --jobs $(JOBS) --outputs "$(OUTPUTS)" --overrides $(ARGS)
+	@$(BIN)/python -m vaebench.reproduce $@ --tier $(TIER) --seeds $(SEEDS) --jobs $(JOBS) --outputs "$(OUTPUTS)" --overrides $(ARGS)
 
 bench: $(READY) ## our speed against pythae's (installs it), and the cost of every family
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt

@@ -1,4 +1,4 @@
-# Every table and figure of the papers; made by `python -m vaebench.tables --make > tables.mk`.
+# Every table and figure of the papers; made by `python -m vaebench.reproduce --make > tables.mk`.
 TABLES := all
 all: ## every table and figure below, with TIER=full|reduced|smoke SEEDS=0,1,2 JOBS=1
 TABLES += fae fae-table1 fae-fig1 fae-fig2 fae-fig3

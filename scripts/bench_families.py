@@ -37,8 +37,8 @@ def measure(family: str, convolutions: str, steps: int, threads: int, device: st
     from vaebench.config.paths import conf_dir
     from vaebench.data.batches import Batches
     from vaebench.data.spec import DataSpec, Split
+    from vaebench.evaluation.validation import validate
     from vaebench.runner.step import make_step
-    from vaebench.runner.validate import validate
     from vaebench.seeding import set_seed
 
     torch.set_num_threads(threads)

@@ -23,7 +23,7 @@ from scripts.bench_common import load_mnist, our_vae, pythae_vae
 from scripts.bench_training import our_epoch
 from vaebench.data.spec import DataSpec, Splits
 from vaebench.evaluation.base import Context
-from vaebench.evaluation.nll import ImportanceSampledNLL
+from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
 from vaebench.models.latent import LatentModel
 
 

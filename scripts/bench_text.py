@@ -72,7 +72,7 @@ def family_step(family: str, sizes: dict[str, int], device: str) -> tuple[Callab
     from vaebench.data.spec import DataSpec
     from vaebench.runner.step import make_step
     from vaebench.seeding import set_seed
-    from vaebench.tokens import END, MARKS
+    from vaebench.text import END, MARKS
 
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         config = checked(compose("train", overrides=overrides_of(family, sizes)))

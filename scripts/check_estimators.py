@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from scripts.truths import fisher, information, laws, likelihood
-from scripts.truths.rows import Row, table
+from scripts.known_answers import fisher, information, likelihood
+from scripts.known_answers import samplers as laws
+from scripts.known_answers.rows import Row, table
 
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "likelihood": likelihood.likelihood,

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vaebench.data.spec import Splits
+from vaebench.data.mnist import SHA256
+from vaebench.data.spec import DataPaths, Splits
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -59,3 +60,13 @@ def real_data(*files: str) -> Path:
     if missing := [name for name in files if not Path(root, name).is_file()]:
         pytest.skip(f"VAEBENCH_DATA={root} lacks {missing[0]}")
     return Path(root)
+
+
+def official_mnist(tmp_path_factory: pytest.TempPathFactory) -> DataPaths:
+    """Where the official files are, unpacked once a session. Skips the test where they are not."""
+    if (root := os.environ.get("VAEBENCH_DATA")) is None:
+        pytest.skip("VAEBENCH_DATA is not set: no real data to test on")
+    missing = [n for n in SHA256 if not any(Path(root).glob(f"MNIST/raw/{n}*"))]
+    if missing:
+        pytest.skip(f"VAEBENCH_DATA={root} lacks MNIST/raw/{missing[0]}[.gz]")
+    return DataPaths(root=Path(root), cache=tmp_path_factory.getbasetemp() / "cache")

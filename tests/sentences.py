@@ -18,7 +18,7 @@ from vaebench.models.sentence_vae import SentenceVAE
 from vaebench.networks.lstm import LSTMDecoder, LSTMEncoder
 from vaebench.posteriors.diagonal import DiagonalPosterior
 from vaebench.priors.standard import StandardPrior
-from vaebench.tokens import MARKS
+from vaebench.text import MARKS
 
 TRAIN = [
     "the cat sat",

@@ -8,8 +8,8 @@ from torch.distributions import Normal
 from torch.distributions import kl_divergence as torch_kl
 from torch.nn import functional as F
 
-from tests.toys import Opaque
 from vaebench.distributions import Gaussian, StandardNormal, bernoulli_log_prob, kl_divergence, log_mean_exp
+from vaebench.testing import Opaque
 
 
 def gaussian(batch: int, dim: int, seed: int, std: float = 1.0) -> Gaussian:

@@ -137,7 +137,8 @@ def test_combinations_of_scvaes_table_2_are_overrides(family: str, overrides: li
 def test_what_cannot_be_combined_is_refused_with_the_reason(
     choices: list[str], reason: str, tmp_path: Path
 ) -> None:
-    images = put_folder(tmp_path / "images", {"0.png": png(np.zeros((32, 32, 3), np.uint8))})
+    black = png(np.zeros((32, 32, 3), np.uint8))
+    images = put_folder(tmp_path / "images", {f"{number}.png": black for number in range(10)})
     words = [choice.format(images=images) for choice in choices]
     with pytest.raises(UserError, match=reason):
         prepare(small_config(tmp_path, *words, families=True))

@@ -23,25 +23,27 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
     "seeding": "",
     "distributions": "",
     "terms": "distributions",
-    "tokens": "",
-    "model": "data.spec distributions terms tokens",
-    "runstate": "errors",
+    "text": "",
+    "model": "data.spec distributions terms text",
+    "lock": "errors",
     "data.spec": "errors",
-    "data": "data seeding atomic ranges errors tokens",
-    "networks": "networks ranges errors tokens",
+    "data": "data seeding atomic ranges errors text",
+    "networks": "networks ranges errors text",
     "priors": "distributions ranges",
-    "likelihoods": "likelihoods distributions ranges tokens",
+    "likelihoods": "likelihoods distributions ranges text",
     "posteriors": "posteriors distributions errors networks ranges",
     "models": "models model errors networks priors posteriors likelihoods terms distributions data.spec "
-    "ranges tokens",
+    "ranges text",
     "objectives": "objectives errors model distributions terms ranges",
-    "evaluation": "evaluation model terms distributions data.spec data.batches seeding atomic ranges tokens",
+    "evaluation": "evaluation model terms distributions data.spec data.batches seeding atomic ranges text",
     "config": "config atomic errors ranges",
     "runner": "runner config data models model objectives evaluation terms distributions "
-    "seeding atomic ranges errors runstate tokens",
-    "reporting": "reporting config atomic errors runstate",
+    "seeding atomic ranges errors lock text",
+    "reporting": "reporting config atomic errors lock",
     "report": "reporting atomic errors",
-    "tables": "reporting config errors",
+    "reproduce": "reporting config errors",
+    "testing": "data.spec distributions evaluation model models likelihoods networks posteriors priors "
+    "seeding",
     "train": "config runner errors",
     "__main__": "train",
     "status": "reporting",
@@ -116,12 +118,12 @@ def test_imports_go_one_way(path: Path) -> None:
         ("objectives.elbo", "from vaebench.networks.mlp import MLPEncoder", "networks.mlp"),
         ("objectives.elbo", "def f():\n    import vaebench.networks.mlp", "networks.mlp"),
         ("objectives.elbo", "from ..networks import mlp", "networks.mlp"),
-        ("evaluation.nll", "from vaebench import models", "models"),
-        ("evaluation.nll", "if x:\n    from vaebench.data import mnist", "data.mnist"),
+        ("evaluation.likelihood.nll", "from vaebench import models", "models"),
+        ("evaluation.likelihood.nll", "if x:\n    from vaebench.data import mnist", "data.mnist"),
         ("terms", "from vaebench.seeding import derive_seed", "seeding"),
         ("config.check", "import numpy, vaebench.runner.loop as loop", "runner.loop"),
-        ("reporting.collect", "from vaebench.runner.records import Results", "runner.records"),
-        ("runner.loop", "from vaebench.reporting import collect", "reporting.collect"),
+        ("reporting.collect", "from vaebench.runner.results_files import Results", "runner.results_files"),
+        ("runner.loop", "from vaebench.reporting import runs", "reporting.runs"),
         ("data.spec", "from .batches import in_order", "data.batches"),
         ("model", "from vaebench.models.latent import LatentModel", "models.latent"),
     ],
@@ -140,7 +142,7 @@ def test_imports_for_the_type_checker_are_free_and_unknown_modules_are_not() -> 
 
 @pytest.mark.slow
 def test_reports_are_made_without_torch() -> None:
-    modules = ["vaebench.status", "vaebench.report", "vaebench.tables"]
+    modules = ["vaebench.status", "vaebench.report", "vaebench.reproduce"]
     modules += [*(f"vaebench.{module_of(path)}" for path in PACKAGE.glob("reporting/*.py"))]
     code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0

@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from scripts.keep import strays
+from scripts.archive_runs import strays
 from tests.cli import ROOT
 from vaebench.report import in_markdown
-from vaebench.reporting.collect import find_runs
-from vaebench.reporting.compare import Report, make_report
 from vaebench.reporting.papers import load_papers
-from vaebench.reporting.tables import by_paper, summary
+from vaebench.reporting.render import by_paper, summary
+from vaebench.reporting.report import Report, make_report
+from vaebench.reporting.runs import find_runs
 
 RESULTS = ROOT / "results"
 AGAIN = "python -m vaebench.report results/runs --out report; cp report/report.md results/verdicts.md"

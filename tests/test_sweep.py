@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.runs import SMALL, read
-from vaebench.reporting.collect import Run, find_runs
+from vaebench.reporting.runs import Run, find_runs
 
 SWEEP = ["-m", "seed=0,1", "training.optimizer.lr=1e-3,1e12", "training.schedule.final=1"]
 

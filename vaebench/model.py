@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vaebench.data.spec import DataSpec
 from vaebench.distributions import Distribution, Posterior
 from vaebench.terms import Terms
-from vaebench.tokens import Writer
+from vaebench.text import Writer
 
 LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.LSTM)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from vaebench.atomic import write_bytes, write_text
 from vaebench.errors import UserError
-from vaebench.reporting.collect import find_runs, load_runs
-from vaebench.reporting.compare import Report, make_report
 from vaebench.reporting.figures import draw
 from vaebench.reporting.page import page
 from vaebench.reporting.papers import chosen, load_papers
-from vaebench.reporting.tables import LEGEND, by_paper, claims_frame, frame, latex, markdown, summary, words
+from vaebench.reporting.render import LEGEND, by_paper, claims_frame, frame, latex, markdown, summary, words
+from vaebench.reporting.report import Report, make_report
+from vaebench.reporting.runs import find_runs, load_runs
 
 __all__ = ["load_runs", "main", "write_report"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vaebench.reporting.collect import Run, find_runs, main_numbers
+from vaebench.reporting.runs import Run, find_runs, main_numbers
 
 COLUMNS = {
     "nll_nats": "NLL",

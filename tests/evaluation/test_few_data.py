@@ -18,20 +18,20 @@ from omegaconf import OmegaConf
 from tests.evaluation.test_suite import SPEC, TINY, random_split
 from tests.models.test_sequential import model_of as sequential_model
 from tests.sentences import lstm_vae, sentences, spec_of
-from tests.toys import LinearGaussian, OpaquePosterior, latent_model, make_context, measure
 from vaebench.config.build import build
 from vaebench.config.paths import conf_dir
 from vaebench.data.spec import Split, Splits
 from vaebench.evaluation.base import Context, Measurement, NotApplicableError
-from vaebench.evaluation.bound import Bound
-from vaebench.evaluation.mutual_information import MutualInformation
-from vaebench.evaluation.nll import ImportanceSampledNLL
-from vaebench.evaluation.sentences import Sentences
-from vaebench.evaluation.sequential import StepByStep
+from vaebench.evaluation.information.mutual_information import MutualInformation
+from vaebench.evaluation.likelihood.bound import Bound
+from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
+from vaebench.evaluation.samples.sentences import Sentences
+from vaebench.evaluation.samples.step_by_step import StepByStep
 from vaebench.evaluation.suite import run_one
-from vaebench.runner.records import Metrics, Results
+from vaebench.evaluation.validation import validate
+from vaebench.runner.results_files import Metrics, Results
 from vaebench.runner.summary import summary_table
-from vaebench.runner.validate import validate
+from vaebench.testing import LinearGaussian, OpaquePosterior, latent_model, make_context, measure
 
 SUITES = ("full", "code_use", "propagation")
 SMALL = TINY | {"num_steps": 3, "num_chains": 3, "batch_size": 8, "width": 4, "num_draws": 5, "num_runs": 1}

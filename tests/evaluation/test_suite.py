@@ -12,7 +12,6 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from tests.toys import latent_model, make_context
 from vaebench.config.build import build
 from vaebench.config.paths import conf_dir
 from vaebench.data.spec import DataSpec, Split, Splits
@@ -21,6 +20,7 @@ from vaebench.evaluation.suite import is_done, run_one
 from vaebench.models.latent import LatentModel
 from vaebench.runner.signals import Interrupted
 from vaebench.seeding import random_state
+from vaebench.testing import latent_model, make_context
 
 SPEC = DataSpec(name="toy", shape=(1, 4, 4), kind="binary", num_classes=3)
 TINY = {

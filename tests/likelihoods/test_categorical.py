@@ -10,7 +10,7 @@ import torch
 
 from tests.sentences import sentences, spec_of
 from vaebench.likelihoods.categorical import Categorical
-from vaebench.tokens import END, PAD
+from vaebench.text import END, PAD
 
 SPEC = spec_of(num_words=2, length=3)
 V = 4

@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 
-from tests.toys import PLAIN, latent_model, toy_spec
 from vaebench.likelihoods.bernoulli import Bernoulli
 from vaebench.models.latent import LatentModel
 from vaebench.networks.gated_pixelcnn import GatedPixelCNNDecoder
 from vaebench.networks.mlp import MLPEncoder
 from vaebench.posteriors.diagonal import DiagonalPosterior
 from vaebench.priors.standard import StandardPrior
+from vaebench.testing import PLAIN, latent_model, toy_spec
 
 SPEC = toy_spec((1, 6, 6))
 MLP: dict[str, Any] = {"depth": 1, "width": 8, "activation": "tanh", **PLAIN}

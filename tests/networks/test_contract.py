@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.config.helpers import composed, config_of
-from tests.toys import toy_spec
 from vaebench.config.build import build, factory
 from vaebench.errors import UserError
 from vaebench.runner.prepare import build_model, prepare
+from vaebench.testing import toy_spec
 
 ENCODERS = ["resnet", "conv", "gated_conv", "conv4"]
 DECODERS = ["gated_conv"]

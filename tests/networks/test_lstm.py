@@ -11,7 +11,7 @@ from tests.sentences import language_model, lstm_vae, sentences, spec_of
 from vaebench.config.build import factory
 from vaebench.errors import UserError
 from vaebench.networks.lstm import LSTMDecoder, SentenceLSTM
-from vaebench.tokens import END, PAD, append, lengths, trim
+from vaebench.text import END, PAD, append, lengths, trim
 
 SPEC = spec_of()
 X = sentences(SPEC, "a b c", "d", "e f a b c d", "b a c")

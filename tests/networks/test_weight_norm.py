@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from tests.runs import only_run, small_config, without_seconds
 from tests.stopped import signal_at
-from tests.toys import PLAIN, latent_model, toy_spec
 from vaebench.likelihoods.bernoulli import Bernoulli
 from vaebench.models.latent import LatentModel
 from vaebench.networks.mlp import MLPEncoder
@@ -21,8 +20,9 @@ from vaebench.networks.weight_norm import WeightNorm, starting
 from vaebench.posteriors.diagonal import DiagonalPosterior
 from vaebench.priors.standard import StandardPrior
 from vaebench.runner.experiment import run
-from vaebench.runner.records import Metrics
+from vaebench.runner.results_files import Metrics
 from vaebench.runner.signals import Interrupted
+from vaebench.testing import PLAIN, latent_model, toy_spec
 
 LAYERS = [partial(nn.Conv2d, 3, 4, (2, 3)), partial(nn.ConvTranspose2d, 3, 4, (2, 3), stride=2)]
 

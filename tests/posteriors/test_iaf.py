@@ -16,13 +16,13 @@ from torch.autograd.functional import jacobian
 from torch.distributions import Normal
 
 from tests.runs import small_run
-from tests.toys import LinearGaussian, make_context, measure
 from vaebench.distributions import Gaussian, kl_divergence
 from vaebench.evaluation.base import NotApplicableError
-from vaebench.evaluation.bound import Bound
-from vaebench.evaluation.mutual_information import MutualInformation
-from vaebench.evaluation.nll import ImportanceSampledNLL
+from vaebench.evaluation.information.mutual_information import MutualInformation
+from vaebench.evaluation.likelihood.bound import Bound
+from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
 from vaebench.posteriors.iaf import Flow, Flowed, IAFPosterior
+from vaebench.testing import LinearGaussian, make_context, measure
 
 OPTIONS: dict[str, Any] = {
     "logvar_range": None,

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.config.helpers import config_of, problems_of
-from tests.toys import set_affine
 from vaebench.config.build import factory
 from vaebench.posteriors.sigmoid import SigmoidPosterior
+from vaebench.testing import set_affine
 
 
 def test_standard_deviations_are_the_sigmoids_or_the_least_where_they_are_below() -> None:

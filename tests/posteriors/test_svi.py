@@ -14,19 +14,19 @@ from torch import Tensor
 from tests.runs import small_run
 from tests.sentences import lstm_vae, sentences, spec_of
 from tests.stopped import run_whole_and_stopped, same_bits
-from tests.toys import LinearGaussian, latent_model, make_context, measure, set_affine, toy_spec
 from vaebench.distributions import Gaussian, kl_divergence, log_mean_exp
 from vaebench.errors import UserError
-from vaebench.evaluation.active_units import ActiveUnits
-from vaebench.evaluation.bound import Bound
-from vaebench.evaluation.mutual_information import MutualInformation
-from vaebench.evaluation.nll import ImportanceSampledNLL
-from vaebench.evaluation.posterior_gaps import PosteriorGaps
+from vaebench.evaluation.information.mutual_information import MutualInformation
+from vaebench.evaluation.latent.active_units import ActiveUnits
+from vaebench.evaluation.likelihood.bound import Bound
+from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
+from vaebench.evaluation.likelihood.posterior_gaps import PosteriorGaps
 from vaebench.models.latent import REFINED_AT_ONCE, BatchBound, LatentModel
 from vaebench.objectives.elbo import ELBO
 from vaebench.posteriors.svi import SVIPosterior, repeatable, twice_differentiable
 from vaebench.runner.step import make_step
 from vaebench.seeding import derive_seed, seeded
+from vaebench.testing import LinearGaussian, latent_model, make_context, measure, set_affine, toy_spec
 
 TOY = LinearGaussian.make(gains=(1.5, 0.8))
 OPTIONS: dict[str, Any] = {

@@ -7,11 +7,11 @@ from functools import partial
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from tests.toys import latent_model
 from vaebench.data.spec import DataSpec
 from vaebench.models.latent import LatentModel
 from vaebench.objectives.elbo import ELBO
 from vaebench.priors.vamp import VampPrior
+from vaebench.testing import latent_model
 
 SPEC = DataSpec("toy", (1, 2, 3), "binary", None)
 

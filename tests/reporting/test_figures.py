@@ -9,10 +9,10 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.image import imsave
 
 from tests.reporting.madeup import paper, put_both, put_run
-from vaebench.reporting.collect import find_runs
-from vaebench.reporting.compare import make_report
 from vaebench.reporting.figures import DRAWN_BY, bars, draw, layers, lines, montage, over_models, plane
 from vaebench.reporting.papers import Figure, load_papers
+from vaebench.reporting.report import make_report
+from vaebench.reporting.runs import find_runs
 
 PROPAGATION = load_papers()["propagation"]
 RNG = np.random.default_rng(0)

@@ -9,11 +9,11 @@ import pytest
 from tests.browser import Browser, browser
 from tests.reporting.madeup import paper, put, put_both, put_run
 from vaebench.report import write_report
-from vaebench.reporting.collect import find_runs
-from vaebench.reporting.compare import make_report
 from vaebench.reporting.page import counts_of
 from vaebench.reporting.page import page as render
 from vaebench.reporting.papers import Row, load_papers
+from vaebench.reporting.report import make_report
+from vaebench.reporting.runs import find_runs
 
 REASON = "<!-- <script></script><b id=broken>"
 CLICK_NLL = "document.querySelector('#table thead button[data-column=nll_nats]').click()"

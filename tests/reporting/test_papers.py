@@ -18,7 +18,7 @@ from vaebench.reporting.papers import (
     load_papers,
     read_paper,
 )
-from vaebench.tables import listing, rows_of, rules, sweeps
+from vaebench.reproduce import listing, rows_of, rules, sweeps
 
 PAPERS = load_papers()
 MAKE = Path(__file__).parents[2] / "tables.mk"
@@ -139,9 +139,11 @@ def test_every_table_and_figure_is_a_target_of_make() -> None:
         "zhao": "fig2 fig4 fig5 fig6",
     }
     assert {name: " ".join(paper.targets) for name, paper in PAPERS.items()} == expected
-    assert MAKE.read_text().strip() == rules(PAPERS).strip(), "python -m vaebench.tables --make > tables.mk"
+    assert MAKE.read_text().strip() == rules(PAPERS).strip(), (
+        "python -m vaebench.reproduce --make > tables.mk"
+    )
     readme = MAKE.with_name("README.md").read_text()
-    assert listing(PAPERS) in readme, "python -m vaebench.tables --list"
+    assert listing(PAPERS) in readme, "python -m vaebench.reproduce --list"
 
 
 ROWS = [(name, key) for name, paper in PAPERS.items() for key in paper.rows]

@@ -13,11 +13,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from tests.cli import ROOT
 from tests.reporting.madeup import put, put_run, remeasure
 from vaebench.report import load_runs, main
-from vaebench.reporting.collect import SCHEMA_VERSION
 from vaebench.reporting.papers import load_papers
-from vaebench.runner import records
-from vaebench.tables import main as tables_main
-from vaebench.tables import quoted
+from vaebench.reporting.runs import SCHEMA_VERSION
+from vaebench.reproduce import main as tables_main
+from vaebench.reproduce import quoted
+from vaebench.runner import results_files as records
 
 PAPERS = load_papers()
 ROWS = PAPERS["scvae"].rows

@@ -15,8 +15,8 @@ from tests.stopped import signal_at
 from vaebench.data.digits import Digits
 from vaebench.data.spec import Splits
 from vaebench.errors import UserError
-from vaebench.evaluation.bound import Bound
-from vaebench.evaluation.nll import ImportanceSampledNLL
+from vaebench.evaluation.likelihood.bound import Bound
+from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
 from vaebench.runner import experiment
 from vaebench.runner.experiment import RunFailedError
 from vaebench.runner.meter import NotFiniteError

@@ -9,7 +9,7 @@ import torch
 from tests.runs import SMALL, only_run, small_config
 from vaebench.runner.checkpoint import Checkpoints
 from vaebench.runner.experiment import run
-from vaebench.runner.records import Metrics
+from vaebench.runner.results_files import Metrics
 
 SIZES = [override for override in SMALL if not override.startswith("evaluation")]
 

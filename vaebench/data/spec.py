@@ -33,7 +33,7 @@ class DataSpec:
     num_classes: int | None
     """None where there are no labels."""
     vocabulary: tuple[str, ...] | None = field(default=None, repr=False)
-    """The V tokens by id (vaebench.tokens), where data are sentences `[L]`; None elsewhere."""
+    """The V tokens by id (vaebench.text), where data are sentences `[L]`; None elsewhere."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:

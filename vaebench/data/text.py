@@ -16,7 +16,7 @@ from vaebench.data.binarise import content_hash
 from vaebench.data.files import find
 from vaebench.data.spec import DataError, DataPaths, DataSpec, Kind, Split, Splits
 from vaebench.ranges import Count
-from vaebench.tokens import BEGIN_MARK, END, MARKS, PAD, UNKNOWN
+from vaebench.text import BEGIN_MARK, END, MARKS, PAD, UNKNOWN
 
 log = logging.getLogger(__name__)
 

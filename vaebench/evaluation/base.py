@@ -17,9 +17,9 @@ from vaebench.atomic import write_bytes, write_text
 from vaebench.data.batches import in_order
 from vaebench.data.spec import DataSpec, SplitName, Splits
 from vaebench.distributions import Distribution, Posterior
-from vaebench.evaluation.encode import forget, refined, scratch_of
-from vaebench.evaluation.filing import Filing
-from vaebench.evaluation.scratch import save_npz
+from vaebench.evaluation.encoding_cache import forget, refined, scratch_of
+from vaebench.evaluation.output_files import Filing
+from vaebench.evaluation.partial_results import save_npz
 from vaebench.model import Model
 from vaebench.seeding import derive_seed, seeded
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vaebench.evaluation.base import Context, Evaluator, NotApplicableError
-from vaebench.evaluation.filing import Filing
+from vaebench.evaluation.output_files import Filing
 from vaebench.seeding import derive_seed, seeded
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaebench.tokens import PAD
+from vaebench.text import PAD
 
 
 class Categorical(nn.Module):

@@ -15,7 +15,7 @@ from vaebench.models.latent import Factory
 from vaebench.networks.layers import start_uniformly
 from vaebench.ranges import Positive
 from vaebench.terms import Terms
-from vaebench.tokens import Writer
+from vaebench.text import Writer
 
 
 class LanguageModel(Model):

@@ -19,7 +19,7 @@ from vaebench.model import Model
 from vaebench.networks.weight_norm import WeightNorm, starting
 from vaebench.ranges import Count
 from vaebench.terms import Terms
-from vaebench.tokens import Writer
+from vaebench.text import Writer
 
 Factory = Callable[..., Any]
 """A part whose options are set and whose sizes are not yet known."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vaebench.errors import UserError
 from vaebench.ranges import Count, Decay
-from vaebench.tokens import Pick, State, lengths, trim, write
+from vaebench.text import Pick, State, lengths, trim, write
 
 
 class SentenceLSTM(nn.LSTM):

@@ -9,8 +9,8 @@ from itertools import pairwise, permutations
 import numpy as np
 
 from vaebench.reporting.match import Matches, RowRuns
-from vaebench.reporting.measures import Compared, compared, parts_of, unlike, value
 from vaebench.reporting.papers import TIERS, Claim, Greater, Ordered, Statement, Tier, Widening, Within
+from vaebench.reporting.row_values import Compared, compared, parts_of, unlike, value
 
 SURE = 0.95
 

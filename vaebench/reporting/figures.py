@@ -13,11 +13,11 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.image import imread
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from vaebench.reporting.cells import mean_and_error
-from vaebench.reporting.collect import Run, load_arrays
-from vaebench.reporting.compare import TargetReport
-from vaebench.reporting.measures import parts_of
 from vaebench.reporting.papers import Figure
+from vaebench.reporting.published_values import mean_and_error
+from vaebench.reporting.report import TargetReport
+from vaebench.reporting.row_values import parts_of
+from vaebench.reporting.runs import Run, load_arrays
 
 COLOURS = ["#1f3a5f", "#c8553d", "#5b8e7d", "#8d6a9f", "#d9a441", "#6c757d", "#2a9d8f"]
 

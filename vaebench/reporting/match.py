@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vaebench.config.experiments import Leaves, Words, compositions
-from vaebench.reporting.collect import Run
 from vaebench.reporting.papers import TIERS, Paper, Tier
+from vaebench.reporting.runs import Run
 
 BEFORE: Leaves = {
     "model.decoder.init": "default",

@@ -13,15 +13,15 @@ from pathlib import Path
 from PIL import Image
 
 from vaebench.atomic import finite
-from vaebench.reporting.cells import Cell
 from vaebench.reporting.claims import ClaimVerdict
-from vaebench.reporting.collect import Run
-from vaebench.reporting.compare import CLAIM_VERDICTS, Report, TargetReport
+from vaebench.reporting.footnotes import remarks
 from vaebench.reporting.markup import Markup, chip, element, folded_list, table
-from vaebench.reporting.origin import attempt_of
 from vaebench.reporting.papers import Paper
-from vaebench.reporting.remarks import remarks
-from vaebench.reporting.tables import LEGEND, about_runs, claim_cells, numbers, tolerances, words
+from vaebench.reporting.provenance import attempt_of
+from vaebench.reporting.published_values import Cell
+from vaebench.reporting.render import LEGEND, about_runs, claim_cells, numbers, tolerances, words
+from vaebench.reporting.report import CLAIM_VERDICTS, Report, TargetReport
+from vaebench.reporting.runs import Run
 
 ASSETS = Path(__file__).parent / "assets"
 PICTURE_BYTES = 20 * 2**20

@@ -15,11 +15,11 @@ from vaebench.evaluation.base import Context, Evaluator
 from vaebench.evaluation.suite import Entry, is_done, run_one, settings_of
 from vaebench.model import Model
 from vaebench.runner import provenance
+from vaebench.runner.data_fingerprint import need_same_data
 from vaebench.runner.device import matmul_precision
 from vaebench.runner.loop import fit
 from vaebench.runner.prepare import Experiment, build_model, make_training, prepare
-from vaebench.runner.records import Metrics, Results
-from vaebench.runner.same_data import need_same_data
+from vaebench.runner.results_files import Metrics, Results
 from vaebench.runner.signals import Interrupted
 from vaebench.runner.summary import summary_table
 from vaebench.seeding import derive_seed, seeded, set_seed

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from vaebench.data.batches import Batches
 from vaebench.model import Model
 from vaebench.objectives.base import Objective
-from vaebench.runner import alarms
+from vaebench.runner import training_warnings as alarms
 from vaebench.runner.averaging import weights_to_keep
 from vaebench.runner.checkpoint import State
 from vaebench.runner.meter import Meter, NotFiniteError

@@ -19,16 +19,16 @@ from vaebench.config.errors import ConfigError
 from vaebench.config.paths import conf_dir
 from vaebench.data.batches import Batches
 from vaebench.data.spec import DataPaths, Dataset, DataSpec, Splits
+from vaebench.evaluation.validation import validate
 from vaebench.model import Model
 from vaebench.runner.checkpoint import Checkpoints, State
 from vaebench.runner.device import resolve_device, set_threads
 from vaebench.runner.loop import Training
-from vaebench.runner.records import Metrics
+from vaebench.runner.results_files import Metrics
 from vaebench.runner.rundir import RunDir
 from vaebench.runner.signals import StopRequest
 from vaebench.runner.step import make_step
 from vaebench.runner.trackers import Tracker
-from vaebench.runner.validate import validate
 from vaebench.seeding import derive_seed
 
 log = logging.getLogger(__name__)

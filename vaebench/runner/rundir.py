@@ -16,7 +16,7 @@ import yaml
 from vaebench.atomic import read_json, sweep_partials, write_json, write_text
 from vaebench.config.errors import ConfigError
 from vaebench.config.identity import config_hash, differences, run_name
-from vaebench.runstate import locked
+from vaebench.lock import locked
 
 log = logging.getLogger(__name__)
 

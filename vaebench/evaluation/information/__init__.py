@@ -1,0 +1,1 @@
+"""Mutual information of data and code, over training and through the decoder."""

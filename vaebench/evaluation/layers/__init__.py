@@ -1,0 +1,1 @@
+"""Per-layer measures: Fisher information of the weights, pictures of the activations."""

@@ -1,0 +1,1 @@
+"""Bounds and estimates of log p(x), and what inference loses of them."""

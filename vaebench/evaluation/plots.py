@@ -1,0 +1,72 @@
+"""Figure and image-grid helpers shared by evaluators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from vaebench.evaluation.base import Context, NotApplicableError
+
+INK = "#1f3a5f"
+ACCENT = "#c8553d"
+
+
+def new_figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
+    """A figure and its axes, without pyplot's global state."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes if columns > 1 else axes[0]
+
+
+def image_grid(images: Tensor, columns: int) -> np.ndarray:
+    """Images `[N, C, H, W]` in [0, 1] as one picture `[H', W', 3]`, dark ink on white."""
+    from torchvision.utils import make_grid
+
+    shown = images.detach().cpu().clamp(0, 1)
+    if shown.shape[1] == 1:
+        shown = 1 - shown
+    return make_grid(shown, nrow=columns, padding=1, pad_value=0.8).permute(1, 2, 0).numpy()
+
+
+def save_images(context: Context, name: str, images: Tensor, columns: int, title: str) -> None:
+    """File a grid of images with a title that says what rows and columns are."""
+    rows = -(-len(images) // columns)
+    figure, axis = new_figure(0.6 * columns + 0.4, 0.6 * rows + 0.6)
+    axis.imshow(image_grid(images, columns), interpolation="nearest")
+    axis.set_axis_off()
+    axis.set_title(title, fontsize=9)
+    context.save_figure(name, figure)
+
+
+def need_images(context: Context) -> None:
+    if len(context.spec.shape) != 3:
+        raise NotApplicableError("the data are not images")
+
+
+def tsne(codes: Tensor, perplexity: float) -> np.ndarray:
+    """Points `[N, 2]` for codes `[N, D]` (PCA start, fixed seed). Raises NotApplicableError below two units
+    or where there are no more codes than the perplexity."""
+    from sklearn.manifold import TSNE
+
+    if codes.shape[1] < 2 or len(codes) <= perplexity:
+        raise NotApplicableError(f"{len(codes)} codes of {codes.shape[1]} units are too few")
+    embedding = TSNE(perplexity=perplexity, init="pca", random_state=0)
+    return np.asarray(embedding.fit_transform(codes.cpu().double().numpy()))
+
+
+def scatter(axis: Any, points: np.ndarray, labels: Tensor | None, legend: bool = True) -> None:
+    """Points of the first test data, coloured by label where there are labels."""
+    axis.set_axis_off()
+    if labels is None:
+        axis.scatter(*points.T, color=INK, s=4, linewidths=0)
+        return
+    colours = labels[: len(points)].cpu().numpy()
+    dots = axis.scatter(*points.T, c=colours, cmap="tab10", s=4, linewidths=0)
+    if legend:
+        axis.legend(*dots.legend_elements(), frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

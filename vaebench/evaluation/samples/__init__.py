@@ -1,0 +1,1 @@
+"""Samples of images and sentences: pictures, chains, quality, text."""

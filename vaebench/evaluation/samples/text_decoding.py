@@ -1,0 +1,51 @@
+"""How a token is picked from its logits, and the search for the most probable sentence."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vaebench.text import END, PAD, Pick, Writer, append
+
+
+def greedy(logits: Tensor) -> Tensor:
+    """The most probable token, `[N]`."""
+    return logits.argmax(-1)
+
+
+def at_temperature(temperature: float, generator: torch.Generator | None = None) -> Pick:
+    """Picks from softmax(logits / temperature): at 1 a draw from p(x|z), towards 0 greedy."""
+
+    def pick(logits: Tensor) -> Tensor:
+        return torch.softmax(logits / temperature, -1).multinomial(1, generator=generator).squeeze(1)
+
+    return pick
+
+
+@torch.no_grad()
+def beam_search(writer: Writer, z: Tensor, width: int) -> tuple[Tensor, float]:
+    """The most probable sentence found for one code `z [D]`, `[L]`, and its log p(x|z) in nats.
+
+    After each token the `width` most probable beginnings are kept, finished sentences among them, until the
+    most probable is finished: no continuation of another can overtake it. Log probabilities are not divided
+    by the length. Of the sentences that reach L tokens, the last is END.
+    """
+    tokens, state = writer.first(z.unsqueeze(0)), writer.begin(z.unsqueeze(0))
+    x = torch.full((1, writer.length), PAD, device=z.device)
+    log_p = z.new_zeros(1)
+    goes_on = torch.ones(1, dtype=torch.bool, device=z.device)
+    for position in range(writer.length):
+        logits, state = writer.advance(tokens, state)
+        log_next = torch.log_softmax(logits, -1)
+        if position == writer.length - 1:
+            log_next[:, :END] = log_next[:, END + 1 :] = -torch.inf
+        log_next[~goes_on] = -torch.inf  # a finished sentence has one continuation, itself
+        log_next[~goes_on, END] = 0
+        log_p, best = (log_p.unsqueeze(1) + log_next).flatten().topk(min(width, log_next.numel()))
+        rows, tokens = best // log_next.shape[1], best % log_next.shape[1]
+        x, state = x[rows], tuple(part[rows] for part in state)
+        goes_on = append(x, tokens, position)
+        if not goes_on[0]:
+            break
+        tokens = x[:, position]
+    return x[0], float(log_p[0])
