@@ -59,7 +59,13 @@ def measure(family: str, convolutions: str, steps: int, threads: int, device: st
     schedule = build(config["training"]["schedule"], optimizer=optimizer, num_steps=10**6)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step = make_step(
-        model, objective, optimizer, objective.own_optimizer(), schedule, None, compiled=device == "cuda"
+        model,
+        objective,
+        optimizer,
+        objective.auxiliary_optimizer(),
+        schedule,
+        None,
+        compiled=device == "cuda",
     )
     taken = []
     for number in range(steps + 3):

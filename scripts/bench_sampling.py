@@ -31,7 +31,7 @@ REPEATS = 5
 def decoders() -> dict[str, Any]:
     gated: dict[str, Any] = {
         "depth": 9, "channels": 32, "kernel_size": 3, "first_kernel_size": 3, "code_maps": 1,
-        "v_shift": "accumulate", "init": "default", "starts_from_data": False,
+        "v_shift": "accumulate", "init": "default", "init_from_data": False,
     }  # fmt: skip
     mlp: dict[str, Any] = {
         "depth": 2, "width": 300, "activation": "relu", "skip": "none", "bridge": "identity",
@@ -80,13 +80,13 @@ def main() -> None:
             z = torch.randn(num, latent_dim, device=device)
             x = torch.rand(num, *SHAPE, device=device).round()
             pick = partial(draw, torch.Generator(device).manual_seed(0))
-            one_pass, sampling = seconds([partial(decoder, z, x), partial(decoder.generate, z, pick)], device)
+            one_pass, sampling = seconds([partial(decoder, z, x), partial(decoder.sample, z, pick)], device)
             same = "-"
             if num == 1:
                 images = [
                     sample(partial(draw, torch.Generator(device).manual_seed(1)))
                     for sample in (
-                        partial(decoder.generate, z),
+                        partial(decoder.sample, z),
                         partial(generate_naively, decoder, z, SHAPE),
                     )
                 ]

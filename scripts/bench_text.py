@@ -145,7 +145,7 @@ def measure(
     torch.set_float32_matmul_precision(precision)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step, model, x = family_step(family, sizes, device)
-    if model.refines:
+    if model.has_iterative_posterior:
         steps = math.ceil(steps / 10)
     warm = 2 if steps > 1 else 0  # the first ones allocate
     taken = [timed(step, device) for _ in range(warm + steps)][warm:]

@@ -45,7 +45,7 @@ def our_epoch(model: LatentModel, splits: Splits, seed: int, device: torch.devic
     schedule = constant(optimizer, num_steps=10**9)
     compiled = device.type == "cuda"
     training = Training(
-        model=model, objective=objective, optimizer=optimizer, own_optimizer=None, batches=batches,
+        model=model, objective=objective, optimizer=optimizer, auxiliary_optimizer=None, batches=batches,
         step=make_step(model, objective, optimizer, None, schedule, None, compiled), schedule=schedule,
         validate=dict, num_steps=10**9, patience=None, patient_epochs=0, checkpoint_seconds=math.inf,
         save=lambda step, state: None, record=lambda line: None, stop_requested=lambda: False, show_bar=False,

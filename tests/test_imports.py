@@ -179,7 +179,7 @@ def test_the_loop_knows_no_dataset_no_objective_and_no_evaluator_by_name() -> No
     names = options | {name for suite in suites for name in suite if name != "defaults"}
     names |= classes_in("objectives", "data", "evaluation") - {"Model", "Objective", "Batches"}
     names -= {"elbo", "active_units"}  # which are also numbers of the validation pass
-    assert {"digits", "nll", "svm_probe", "ELBO", "Bound"} <= names
+    assert {"digits", "nll", "svm_probe", "ELBO", "EvidenceLowerBound"} <= names
     assert not words & names
 
 

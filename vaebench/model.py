@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vaebench.data.spec import DataSpec
 from vaebench.distributions import Distribution, Posterior
 from vaebench.terms import Terms
-from vaebench.text import Writer
+from vaebench.text import TextDecoder
 
 LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.LSTM)
 
@@ -40,7 +40,7 @@ class Model(nn.Module):
     """What convolutional decoders compute in while the model trains; an evaluation never does."""
     kl_weight: Tensor | float = 1.0
     """What the KL weighs in the bound by which a posterior refines itself while the model trains: where
-    `refines`, the step sets it to the objective's. In an evaluation it is 1."""
+    `has_iterative_posterior`, the step sets it to the objective's. In an evaluation it is 1."""
 
     @property
     def has_gaussian_posterior(self) -> bool:
@@ -58,12 +58,12 @@ class Model(nn.Module):
         return math.prod(self.spec.shape)
 
     @property
-    def writer(self) -> Writer | None:
+    def text_decoder(self) -> TextDecoder | None:
         """p(x|z) word by word, where x are sentences; None elsewhere."""
         return None
 
     @property
-    def refines(self) -> bool:
+    def has_iterative_posterior(self) -> bool:
         """The posterior descends the bound for itself, within `encode`."""
         return False
 
@@ -89,16 +89,16 @@ class Model(nn.Module):
         """The log densities of a batch under S draws from q(z|x); `q` and `p` spare their making."""
         raise NotImplementedError
 
-    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def sample_x(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """x ~ p(x|z) at each code `z [N, D]`, `[N, *shape]`; by pixels where the decoder sees the data."""
         raise NotImplementedError
 
-    def render(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def decode_image(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What to look at for each code `z [N, D]`, `[N, *shape]`: the mean of p(x|z), or a draw from it
         where the decoder sees the data and has no mean short of all its draws."""
         raise NotImplementedError
 
-    def columns(self, z: Tensor) -> Tensor:
+    def images_by_step(self, z: Tensor) -> Tensor:
         """The image after each of T = `num_steps` steps at codes `z [N, D]`, `[T, N, *shape]`: means."""
         raise NotImplementedError
 
@@ -110,7 +110,7 @@ class Model(nn.Module):
         """Renderings of the posterior means, `[B, *shape]`."""
         raise NotImplementedError
 
-    def start(self, x: Tensor) -> None:
+    def init_from_data(self, x: Tensor) -> None:
         """Choose what of the initial weights depends on data, from a batch; called once, before training."""
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:

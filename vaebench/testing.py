@@ -21,7 +21,7 @@ from vaebench.likelihoods.gaussian import Gaussian as GaussianLikelihood
 from vaebench.model import Model
 from vaebench.models.latent import LatentModel
 from vaebench.networks.mlp import MLPDecoder, MLPEncoder
-from vaebench.posteriors.diagonal import Bound, DiagonalPosterior
+from vaebench.posteriors.diagonal import DiagonalPosterior, ELBOFunction
 from vaebench.priors.standard import StandardPrior
 from vaebench.seeding import seeded
 
@@ -196,7 +196,9 @@ class Opaque:
 
 
 class OpaquePosterior(DiagonalPosterior):
-    def forward(self, features: Tensor, bound: Bound) -> Opaque:  # type: ignore[override]
+    """A diagonal posterior whose distributions are `Opaque`."""
+
+    def forward(self, features: Tensor, bound: ELBOFunction) -> Opaque:  # type: ignore[override]
         return Opaque(super().forward(features, bound))
 
 

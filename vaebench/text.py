@@ -24,11 +24,11 @@ State = tuple[Tensor, ...]
 """What a writer remembers of N sentences, each tensor `[N, ...]`."""
 
 
-Pick = Callable[[Tensor], Tensor]
+TokenSampler = Callable[[Tensor], Tensor]
 """Logits of the next token, `[N, V]`, to the token, `[N]`."""
 
 
-class Writer(Protocol):
+class TextDecoder(Protocol):
     """p(x|z) word by word."""
 
     length: int
@@ -58,12 +58,12 @@ def trim(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def write(writer: Writer, z: Tensor, pick: Pick) -> Tensor:
+def generate(text_decoder: TextDecoder, z: Tensor, pick: TokenSampler) -> Tensor:
     """A sentence for each code `z [N, D]`, `[N, L]`: each state is computed once, the last token is END."""
-    tokens, state = writer.first(z), writer.begin(z)
-    x = torch.full((len(z), writer.length), PAD, device=z.device)
-    for position in range(writer.length):
-        logits, state = writer.advance(tokens, state)
+    tokens, state = text_decoder.first(z), text_decoder.begin(z)
+    x = torch.full((len(z), text_decoder.length), PAD, device=z.device)
+    for position in range(text_decoder.length):
+        logits, state = text_decoder.advance(tokens, state)
         if not append(x, pick(logits), position).any():
             break
         tokens = x[:, position]

@@ -9,7 +9,7 @@ import torch
 from scripts.known_answers.rows import Relation, Row, measured
 from scripts.known_answers.toys import EXACT, TOY, VAE, WRONG, tilted_toy
 from vaebench.evaluation.likelihood.ais import AnnealedImportanceSampling
-from vaebench.evaluation.likelihood.bound import Bound
+from vaebench.evaluation.likelihood.bound import EvidenceLowerBound
 from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
 from vaebench.evaluation.likelihood.posterior_gaps import PosteriorGaps
 
@@ -17,7 +17,7 @@ from vaebench.evaluation.likelihood.posterior_gaps import PosteriorGaps
 def likelihood() -> Iterator[Row]:
     """ELBO and its halves against their expectations, IW-NLL against log p(x) of the same data."""
     x = TOY.sample(50_000)
-    numbers, _ = measured(Bound(num_samples=10), WRONG.model(), x)
+    numbers, _ = measured(EvidenceLowerBound(num_samples=10), WRONG.model(), x)
     for name, truth in ("elbo", WRONG.elbo), ("kl", WRONG.kl), ("reconstruction", WRONG.elbo + WRONG.kl):
         yield Row.of(numbers[name], VAE, truth)
     x = x[:5000]

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaebench.data.spec import Split, Splits
 from vaebench.evaluation.base import Evaluator, Measurement
+from vaebench.model import Model
 from vaebench.testing import make_context, measure, toy_spec
 
 LIMIT = 3.0  # standard errors
@@ -69,7 +70,7 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def measured(
-    evaluator: Evaluator, model: nn.Module, data: Tensor | Splits
+    evaluator: Evaluator, model: Model, data: Tensor | Splits
 ) -> tuple[dict[str, Measurement], dict[str, np.ndarray]]:
     """What an evaluator yields, by name, and all arrays that it files; a tensor is every split."""
     splits = data if isinstance(data, Splits) else in_parts(data, data)

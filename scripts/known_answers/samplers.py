@@ -36,7 +36,7 @@ def samplers() -> Iterator[Row]:
     shifts: tuple[Shift, ...] = ("accumulate", "correct")
     for shift in shifts:
         decoder, generator = small_pixelcnn(shift, shape), torch.Generator().manual_seed(0)
-        images = decoder.generate(z.expand(num, -1), partial(Bernoulli(shape).sample, generator=generator))
+        images = decoder.sample(z.expand(num, -1), partial(Bernoulli(shape).sample, generator=generator))
         statistic, mean, deviation = chi_square(images, image_probabilities(decoder, z, shape))
         yield Row("chi-square", f"PixelCNN, 64 images, v_shift={shift}", mean, statistic, deviation)
 

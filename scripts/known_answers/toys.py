@@ -151,7 +151,7 @@ def small_pixelcnn(v_shift: Shift, shape: tuple[int, int, int]) -> GatedPixelCNN
     torch.manual_seed(0)
     decoder = GatedPixelCNNDecoder(
         2, shape, shape, depth=3, channels=4, kernel_size=3, first_kernel_size=3, z_enters="every",
-        code_maps=1, v_shift=v_shift, init="default", starts_from_data=False,
+        code_maps=1, v_shift=v_shift, init="default", init_from_data=False,
     )  # fmt: skip
     for parameter in decoder.parameters():
         nn.init.normal_(parameter, std=0.4)

@@ -104,7 +104,7 @@ def test_pseudo_inputs_between_0_and_1_are_for_data_that_are(kind: str) -> None:
 def test_only_log_odds_start_from_data(dataset: str, likelihood: str, tmp_path: Path) -> None:
     """A mean, too, has the shape of the data."""
     words = [f"dataset={dataset}", "model=conditional_pixelcnn_vae", f"model/likelihood={likelihood}"]
-    with pytest.raises(UserError, match="starts_from_data=true is for model/likelihood=bernoulli"):
+    with pytest.raises(UserError, match="init_from_data=true is for model/likelihood=bernoulli"):
         prepare(small_config(tmp_path, *words, "evaluation=none", families=True))
 
 

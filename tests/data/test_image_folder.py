@@ -17,7 +17,7 @@ from vaebench.config.errors import ConfigError
 from vaebench.data import images
 from vaebench.data.image_folder import ImageFolder, partition, read_folders
 from vaebench.data.spec import DataError, DataPaths, Splits
-from vaebench.runner.data_fingerprint import need_same_data
+from vaebench.runner.data_fingerprint import require_same_data
 
 OPTIONS: dict[str, Any] = {
     "name": "pictures",
@@ -277,10 +277,10 @@ def test_a_copy_of_the_same_images_is_the_same_data(paths):
         os.utime(file, (1e9, 1e9))
     after = of(paths).load().origin
     assert before["files"] != after["files"]
-    need_same_data(before, after, paths.cache)
+    require_same_data(before, after, paths.cache)
     put_folder(paths.root / "pictures", {"3.png": plain(31)})
     with pytest.raises(ConfigError, match="_hash was"):
-        need_same_data(before, of(paths).load().origin, paths.cache)
+        require_same_data(before, of(paths).load().origin, paths.cache)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])

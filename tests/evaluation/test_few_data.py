@@ -16,14 +16,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from tests.evaluation.test_suite import SPEC, TINY, random_split
-from tests.models.test_sequential import model_of as sequential_model
+from tests.models.test_sequential_vae import model_of as sequential_model
 from tests.sentences import lstm_vae, sentences, spec_of
 from vaebench.config.build import build
 from vaebench.config.paths import conf_dir
 from vaebench.data.spec import Split, Splits
 from vaebench.evaluation.base import Context, Measurement, NotApplicableError
 from vaebench.evaluation.information.mutual_information import MutualInformation
-from vaebench.evaluation.likelihood.bound import Bound
+from vaebench.evaluation.likelihood.bound import EvidenceLowerBound
 from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
 from vaebench.evaluation.samples.sentences import Sentences
 from vaebench.evaluation.samples.step_by_step import StepByStep
@@ -100,7 +100,9 @@ def test_two_data_have_an_error_and_one_has_none(tmp_path: Path) -> None:
     toy = LinearGaussian.make(gains=(1.5, 0.8))
     x = toy.sample(2)
     model = toy.model(posterior=OpaquePosterior)  # whose ELBO is log p(x) at every draw
-    alone, both = (measure(Bound(num_samples=5), make_context(model, x[:n], tmp_path)) for n in (1, 2))
+    alone, both = (
+        measure(EvidenceLowerBound(num_samples=5), make_context(model, x[:n], tmp_path)) for n in (1, 2)
+    )
     assert {m.standard_error for m in alone.values()} == {None}
     half = abs(float(toy.log_px(x[:1]) - toy.log_px(x[1:]))) / 2  # sd / sqrt(2) of two numbers
     assert both["elbo"].standard_error == pytest.approx(half, rel=1e-3)

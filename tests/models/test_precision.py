@@ -28,7 +28,7 @@ def pixelcnn_model() -> LatentModel:
         prior=StandardPrior,
         decoder=partial(
             GatedPixelCNNDecoder, depth=2, channels=4, kernel_size=3, first_kernel_size=3, z_enters="every",
-            code_maps=1, v_shift="correct", init="default", starts_from_data=False,
+            code_maps=1, v_shift="correct", init="default", init_from_data=False,
         ),
         likelihood=Bernoulli,
     )  # fmt: skip
@@ -61,10 +61,10 @@ def test_dense_decoders_keep_their_precision() -> None:
 def test_an_autoregressive_model_draws_and_renders_by_pixels() -> None:
     model = pixelcnn_model().eval()
     z = torch.randn(5, 2, generator=torch.Generator().manual_seed(2))
-    drawn = model.draw(z, torch.Generator().manual_seed(3))
+    drawn = model.sample_x(z, torch.Generator().manual_seed(3))
     assert drawn.shape == (5, 1, 6, 6)
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
-    assert torch.equal(model.render(z, torch.Generator().manual_seed(3)), drawn)
+    assert torch.equal(model.decode_image(z, torch.Generator().manual_seed(3)), drawn)
     assert not model.decodes_in_parallel
     assert model.sample(4).shape == (4, 1, 6, 6)
     assert model.reconstruct(drawn).shape == drawn.shape
@@ -73,7 +73,7 @@ def test_an_autoregressive_model_draws_and_renders_by_pixels() -> None:
 def test_a_dense_model_renders_means_and_draws_samples() -> None:
     model = latent_model(SPEC, 2, depth=1)
     z = torch.randn(2000, 2, generator=torch.Generator().manual_seed(2))[:1].expand(2000, 2)
-    mean = model.render(z[:1])[0]
+    mean = model.decode_image(z[:1])[0]
     assert torch.equal(mean, torch.sigmoid(model.decode(z[None, :1]))[0, 0])
-    drawn = model.draw(z, torch.Generator().manual_seed(3))
+    drawn = model.sample_x(z, torch.Generator().manual_seed(3))
     assert (drawn.mean(0) - mean).abs().max() < 5 * 0.5 / 2000**0.5

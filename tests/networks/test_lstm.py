@@ -103,7 +103,7 @@ def test_padded_and_equal_length_batches_give_equal_log_likelihoods(model: nn.Mo
 @pytest.mark.parametrize("model", [lstm_vae(SPEC), lstm_vae(SPEC, skip=True), language_model(SPEC)])
 def test_what_is_written_greedily_is_the_teachers_greedy_choice(model: nn.Module) -> None:
     z = 3 * torch.randn(20, model.latent_dim)
-    x = model.decoder.generate(z, lambda logits: logits.argmax(-1))
+    x = model.decoder.sample(z, lambda logits: logits.argmax(-1))
     assert x.shape == (20, 7)
     assert x.dtype == torch.int64
     best = model.decoder(z, x).argmax(-1)
@@ -120,7 +120,7 @@ def test_writing_draws_by_the_models_law() -> None:
     model = lstm_vae(SPEC)
     z = torch.randn(1, 3)
     torch.manual_seed(1)
-    x = model.draw(z.expand(20_000, -1))
+    x = model.sample_x(z.expand(20_000, -1))
     first = torch.softmax(model.decoder(z, x[:1])[0, 0], -1)
     counted = torch.bincount(x[:, 0], minlength=8) / len(x)
     assert ((counted - first).abs() < 5 * (first * (1 - first) / len(x)).sqrt()).all()

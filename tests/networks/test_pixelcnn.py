@@ -38,7 +38,7 @@ def noisy(decoder: Any) -> Any:
 def gated(shape: tuple[int, int, int] = (1, 6, 7), **options: Any) -> GatedPixelCNNDecoder:
     known: dict[str, Any] = {
         "depth": 3, "channels": 4, "kernel_size": 3, "first_kernel_size": 3, "z_enters": "first",
-        "code_maps": 1, "v_shift": "accumulate", "init": "default", "starts_from_data": False,
+        "code_maps": 1, "v_shift": "accumulate", "init": "default", "init_from_data": False,
     }  # fmt: skip
     return noisy(GatedPixelCNNDecoder(LATENT_DIM, shape, shape, **(known | options)))
 
@@ -159,7 +159,7 @@ def test_parameters_of_the_nine_layer_decoder_of_skip_vae() -> None:
     def count(z_enters: str) -> int:
         decoder = GatedPixelCNNDecoder(
             20, (1, 28, 28), (1, 28, 28), kernel_size=3, first_kernel_size=3, v_shift="accumulate",
-            z_enters=z_enters, init="default", starts_from_data=False, **paper,  # type: ignore[arg-type]
+            z_enters=z_enters, init="default", init_from_data=False, **paper,  # type: ignore[arg-type]
         )  # fmt: skip
         return sum(parameter.numel() for parameter in decoder.parameters())
 
@@ -210,7 +210,7 @@ def test_cached_sampling_draws_what_the_naive_sampler_draws(make: Any, channels:
         draw(partial(pick, seen=seen, generator=torch.Generator().manual_seed(1)))
         for seen, draw in zip(
             logits,
-            (lambda p: decoder.generate(z, p), lambda p: generate_naively(decoder, z, shape, p)),
+            (lambda p: decoder.sample(z, p), lambda p: generate_naively(decoder, z, shape, p)),
             strict=True,
         )
     ]
@@ -242,17 +242,17 @@ def test_data_that_are_no_images_are_refused(make: Any) -> None:
 
 
 def test_an_output_that_starts_from_data_has_their_log_odds_and_may_not_be_infinite() -> None:
-    decoder = gated((2, 6, 7), starts_from_data=True)
+    decoder = gated((2, 6, 7), init_from_data=True)
     before = {name: value.clone() for name, value in decoder.state_dict().items()}
     x = torch.zeros(5, 2, 6, 7)
     x[:, 0, :3] = 1
-    decoder.start(x)
+    decoder.init_from_data(x)
     torch.testing.assert_close(decoder.output.bias[0], torch.tensor(0.0))
     assert torch.sigmoid(decoder.output.bias[1]).item() == pytest.approx(0.5 / 211)
     changed = {name for name, value in decoder.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"output.bias"}
     decoder = gated((2, 6, 7))
-    decoder.start(x)
+    decoder.init_from_data(x)
     assert torch.equal(decoder.output.bias, before["output.bias"])
 
 
@@ -262,7 +262,7 @@ def test_he_initialisation_is_of_what_is_linear_in_the_code(z_enters: str) -> No
         torch.manual_seed(0)
         decoder = GatedPixelCNNDecoder(
             20, (1, 6, 7), (1, 6, 7), depth=2, channels=16, kernel_size=3, first_kernel_size=3,
-            z_enters=z_enters, code_maps=1, v_shift="correct", init=init, starts_from_data=False,  # type: ignore[arg-type]
+            z_enters=z_enters, code_maps=1, v_shift="correct", init=init, init_from_data=False,  # type: ignore[arg-type]
         )  # fmt: skip
         return {name: weight.detach() for name, weight in decoder.named_parameters() if "code" in name}
 

@@ -200,7 +200,7 @@ def test_cached_sampling_draws_what_the_naive_sampler_draws(
         draw(partial(pick, seen=seen, generator=torch.Generator().manual_seed(1)))
         for seen, draw in zip(
             logits,
-            (lambda p: decoder.generate(z, p), lambda p: generate_naively(decoder, z, shape, p)),
+            (lambda p: decoder.sample(z, p), lambda p: generate_naively(decoder, z, shape, p)),
             strict=True,
         )
     ]
@@ -216,7 +216,7 @@ def test_cached_sampling_of_a_mixture_of_logistics() -> None:
     z = torch.randn(2, LATENT_DIM)
     draws = [
         draw(partial(likelihood.sample, generator=torch.Generator().manual_seed(1)))
-        for draw in (partial(decoder.generate, z), partial(generate_naively, decoder, z, shape))
+        for draw in (partial(decoder.sample, z), partial(generate_naively, decoder, z, shape))
     ]
     assert torch.equal(*draws)
     assert len(draws[0].unique()) > 20
@@ -228,7 +228,7 @@ def test_dropout_is_off_in_evaluation_and_in_sampling() -> None:
 
     def drawn() -> Tensor:
         generator = torch.Generator().manual_seed(1)
-        return decoder.generate(z, lambda p: torch.bernoulli(torch.sigmoid(p), generator=generator))
+        return decoder.sample(z, lambda p: torch.bernoulli(torch.sigmoid(p), generator=generator))
 
     expected = drawn()
     decoder.train()

@@ -102,7 +102,7 @@ def test_a_model_starts_so_that_every_normalised_layer_has_its_variance_on_the_f
     for name, layer in layers.items():  # networks begin near the identity
         assert layer.start_std == (0.1 if name.endswith("second.conv") else 1.0)
     torch.manual_seed(1)
-    model.start(x)
+    model.init_from_data(x)
     assert not any(layer.starting for layer in layers.values())
     torch.testing.assert_close(spread(), torch.ones_like(spread()), atol=1e-3, rtol=0)
     torch.testing.assert_close(
@@ -114,7 +114,7 @@ def test_a_model_without_normalised_layers_is_left_as_it_is() -> None:
     model = latent_model(toy_spec((6,)), 2, depth=1).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     x, state = torch.rand(10, 6), torch.get_rng_state()
-    model.start(x)
+    model.init_from_data(x)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -137,7 +137,7 @@ def test_a_training_that_is_stopped_goes_on_with_the_same_bits_and_does_not_star
     expected = pixel_run(tmp_path / "whole")
     with signal_at(0, monkeypatch), pytest.raises(Interrupted):
         pixel_run(tmp_path / "stopped")
-    monkeypatch.setattr(LatentModel, "start", lambda *_: pytest.fail("started again"))
+    monkeypatch.setattr(LatentModel, "init_from_data", lambda *_: pytest.fail("started again"))
     assert without_seconds(pixel_run(tmp_path / "stopped")) == without_seconds(expected)
     whole, stopped = (
         Metrics(only_run(tmp_path / name) / "metrics.jsonl").read() for name in ("whole", "stopped")

@@ -150,8 +150,8 @@ class Binary:
         for _ in range(steps):
             optimizer.zero_grad()
             loss = objective(self.model.terms(torch.zeros(300, BITS)), STEP, self.model)
-            assert loss.own is not None
-            loss.own.backward()
+            assert loss.auxiliary is not None
+            loss.auxiliary.backward()
             optimizer.step()
 
 
@@ -207,10 +207,10 @@ def test_the_model_learns_from_the_total_and_r_from_its_own_loss_alone(estimator
     model = Binary(gain=1.0).model
     objective = mae(model, depth=1, estimator=estimator)
     loss = evaluate(objective, model)
-    assert loss.own is not None
+    assert loss.auxiliary is not None
     assert all(gradient is None for gradient in gradients(loss.total, objective))
-    assert all(gradient is None for gradient in gradients(loss.own, model))
-    assert all(gradient is not None and gradient.any() for gradient in gradients(loss.own, objective))
+    assert all(gradient is None for gradient in gradients(loss.auxiliary, model))
+    assert all(gradient is not None and gradient.any() for gradient in gradients(loss.auxiliary, objective))
     penalty = loss.parts["penalty"]
     assert all(gradient is not None and gradient.any() for gradient in gradients(penalty, model.decoder))
     assert all(gradient is None for gradient in gradients(penalty, model.posterior))
@@ -244,15 +244,17 @@ def test_a_step_moves_each_along_its_own_gradient() -> None:
     objective = mae(model, depth=1)
     torch.manual_seed(0)
     loss = objective(model.terms(x), STEP, model)
-    assert loss.own is not None
+    assert loss.auxiliary is not None
     before = [
         parameter.detach().clone() for module in (model, objective) for parameter in module.parameters()
     ]
     descents = [0.5 * gradient for gradient in gradients(loss.total, model) if gradient is not None]
-    descents += [0.1 * gradient for gradient in gradients(loss.own, objective) if gradient is not None]
+    descents += [0.1 * gradient for gradient in gradients(loss.auxiliary, objective) if gradient is not None]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
-    step = make_step(model, objective, optimizer, objective.own_optimizer(), schedule, None, compiled=False)
+    step = make_step(
+        model, objective, optimizer, objective.auxiliary_optimizer(), schedule, None, compiled=False
+    )
     torch.manual_seed(0)
     step(x, STEP)
     after = [parameter.detach() for module in (model, objective) for parameter in module.parameters()]
@@ -281,7 +283,7 @@ def test_models_that_cannot_be_drawn_from_at_once_are_refused(family: type[Laten
 def test_whether_a_model_decodes_in_parallel_is_its_decoders_to_say() -> None:
     model = TOY.model()
     assert model.decodes_in_parallel
-    model.decoder.sees_data = True
+    model.decoder.is_autoregressive = True
     assert not model.decodes_in_parallel
 
 

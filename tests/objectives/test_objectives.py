@@ -134,7 +134,7 @@ def test_a_step_decodes_as_many_draws_as_the_objective_wants(num_samples, monkey
         model,
         elbo(num_samples=num_samples),
         optimizer,
-        own_optimizer=None,
+        auxiliary_optimizer=None,
         schedule=torch.optim.lr_scheduler.ConstantLR(optimizer),
         clip_grad_norm=None,
         compiled=False,

@@ -19,7 +19,7 @@ from tests.runs import small_run
 from vaebench.distributions import Gaussian, kl_divergence
 from vaebench.evaluation.base import NotApplicableError
 from vaebench.evaluation.information.mutual_information import MutualInformation
-from vaebench.evaluation.likelihood.bound import Bound
+from vaebench.evaluation.likelihood.bound import EvidenceLowerBound
 from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
 from vaebench.posteriors.iaf import Flow, Flowed, IAFPosterior
 from vaebench.testing import LinearGaussian, make_context, measure
@@ -233,7 +233,7 @@ def test_importance_sampled_nll_of_the_linear_gaussian_toy_is_within_its_error(t
     assert abs(numbers["nll_nats"].value - truth) < 3 * numbers["nll_mc_error"].value
     assert numbers["nll_mc_error"].value < 0.02
     assert numbers["ess_median"].value < 1900
-    elbo = measure(Bound(num_samples=50), context)["elbo"].value
+    elbo = measure(EvidenceLowerBound(num_samples=50), context)["elbo"].value
     assert -elbo > truth + 0.1  # it is not the exact posterior
 
 

@@ -18,10 +18,10 @@ from vaebench.distributions import Gaussian, kl_divergence, log_mean_exp
 from vaebench.errors import UserError
 from vaebench.evaluation.information.mutual_information import MutualInformation
 from vaebench.evaluation.latent.active_units import ActiveUnits
-from vaebench.evaluation.likelihood.bound import Bound
+from vaebench.evaluation.likelihood.bound import EvidenceLowerBound
 from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
 from vaebench.evaluation.likelihood.posterior_gaps import PosteriorGaps
-from vaebench.models.latent import REFINED_AT_ONCE, BatchBound, LatentModel
+from vaebench.models.latent import REFINED_AT_ONCE, BatchELBO, LatentModel
 from vaebench.objectives.elbo import ELBO
 from vaebench.posteriors.svi import SVIPosterior, repeatable, twice_differentiable
 from vaebench.runner.step import make_step
@@ -324,11 +324,11 @@ def test_single_precision_differences_are_those_of_a_longer_reach() -> None:
 
 def test_cudnn_is_left_out_for_recurrent_decoders_alone() -> None:
     x = SENTENCES
-    assert BatchBound(recurrent_model(), x).is_recurrent
-    assert not BatchBound(refining(), data(2)).is_recurrent
+    assert BatchELBO(recurrent_model(), x).is_recurrent
+    assert not BatchELBO(refining(), data(2)).is_recurrent
     before = torch.backends.cudnn.enabled
     for model, enabled in ((recurrent_model(), False), (refining(), before)):
-        with twice_differentiable(BatchBound(model, x)):
+        with twice_differentiable(BatchELBO(model, x)):
             assert torch.backends.cudnn.enabled == enabled
     assert torch.backends.cudnn.enabled == before
 
@@ -355,7 +355,11 @@ def collapsed_encoder(**options: Any) -> LatentModel:
 
 def test_evaluators_measure_the_refined_posterior(tmp_path: Path) -> None:
     x = TOY.sample(300)
-    evaluators = [Bound(num_samples=10), ActiveUnits(thresholds=[0.01]), MutualInformation(num_data=None)]
+    evaluators = [
+        EvidenceLowerBound(num_samples=10),
+        ActiveUnits(thresholds=[0.01]),
+        MutualInformation(num_data=None),
+    ]
     found = {}
     for num_steps in (0, 400):
         context = make_context(collapsed_encoder(num_steps=num_steps), x, tmp_path)
@@ -384,7 +388,7 @@ def test_importance_sampling_proposes_from_the_refined_posterior(tmp_path: Path)
         model = collapsed_encoder(num_steps=num_steps)
         context = make_context(model, x, tmp_path / str(num_steps))
         nll[num_steps] = measure(evaluator, context)["nll_nats"].value
-        energy = model.posterior.energy(BatchBound(model, x))
+        energy = model.posterior.energy(BatchELBO(model, x))
         end = model.posterior.descent.end(energy, torch.zeros(2, len(x), 2))  # from N(0, I)
         with torch.no_grad(), seeded(derive_seed(context.seed, "nll", 0)):
             log_w = model.terms(x, num, q=Gaussian(*end)).log_w.double()
@@ -427,8 +431,8 @@ SMALL_RUN = ["model/posterior=svi", "model.posterior.num_steps=3", "training.epo
 def test_a_model_that_differentiates_for_itself_is_not_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert refining().refines
-    assert not TOY.model().refines
+    assert refining().has_iterative_posterior
+    assert not TOY.model().has_iterative_posterior
     monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("compiled"))
     small_run(tmp_path, *SMALL_RUN, "training.steps=2", "runtime.compile=always")
 

@@ -106,19 +106,19 @@ def test_a_quick_look_hides_no_full_measurement() -> None:
 
 
 def test_a_run_from_before_an_option_is_of_the_rows_that_want_what_it_did(tmp_path: Path) -> None:
-    """starts_from_data came later: false is what runs did before, true is not."""
+    """init_from_data came later: false is what runs did before, true is not."""
     zhao, skipvae = (load_papers()[name] for name in ("zhao", "skipvae"))
     rows = {"fig5_elbo": zhao, "table1_vae_d20": skipvae}
     for row, paper_of in rows.items():
         folder = put_run(tmp_path, paper_of.rows[row], kl=3.0)
         config = yaml.safe_load((folder / "config.yaml").read_text())
-        assert config["model"]["decoder"].pop("starts_from_data") == (row == "fig5_elbo")
+        assert config["model"]["decoder"].pop("init_from_data") == (row == "fig5_elbo")
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
     matches = match({"zhao": zhao, "skipvae": skipvae}, list(find_runs(tmp_path)))
     assert not matches.of("zhao", "fig5_elbo", "full").runs
     found = matches.of("skipvae", "table1_vae_d20", "full")
     assert list(found.runs) == [0]
-    assert found.notes == ("run before there was model.decoder.starts_from_data",)
+    assert found.notes == ("run before there was model.decoder.init_from_data",)
 
 
 def test_a_run_that_has_no_number_yet_is_no_seed(tmp_path: Path) -> None:

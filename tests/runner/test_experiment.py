@@ -15,7 +15,7 @@ from tests.stopped import signal_at
 from vaebench.data.digits import Digits
 from vaebench.data.spec import Splits
 from vaebench.errors import UserError
-from vaebench.evaluation.likelihood.bound import Bound
+from vaebench.evaluation.likelihood.bound import EvidenceLowerBound
 from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
 from vaebench.runner import experiment
 from vaebench.runner.experiment import RunFailedError
@@ -71,7 +71,7 @@ def test_fresh_starts_the_next_version_and_leaves_the_old_one(tmp_path: Path) ->
 
 def test_changed_suite_runs_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = small_run(tmp_path)
-    monkeypatch.setattr(Bound, "run", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(EvidenceLowerBound, "run", lambda *_: pytest.fail("measured again"))
     after = small_run(tmp_path, "evaluation.nll.num_samples=40")
     assert [entry["settings"]["num_samples"] for entry in after["evaluations"]] == [10, 20, 40]
     assert all(entry in after["evaluations"] for entry in before["evaluations"])
@@ -94,7 +94,7 @@ def test_a_newer_version_overwrites_the_files_whose_numbers_it_replaces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_run(tmp_path)
-    monkeypatch.setattr(Bound, "version", 2)
+    monkeypatch.setattr(EvidenceLowerBound, "version", 2)
     bound, _ = small_run(tmp_path, "evaluation.bound.num_samples=3")["evaluations"]
     assert bound["files"]["arrays/kl_per_unit.npz"] == "arrays/kl_per_unit.npz"
 
@@ -141,7 +141,7 @@ def test_failing_evaluator_is_recorded_and_the_others_still_run(
         raise ZeroDivisionError("planted")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Bound, "run", broken)
+        patch.setattr(EvidenceLowerBound, "run", broken)
         with pytest.raises(RunFailedError, match="bound"):
             small_run(tmp_path)
     run = only_run(tmp_path)

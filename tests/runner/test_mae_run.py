@@ -39,5 +39,5 @@ def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path: Path, monkeypatch: p
         tmp_path, monkeypatch, lambda outputs: small_run(outputs, *MAE_RUN)
     )
     assert any(key.startswith("inverse.network") for key in whole["objective"])
-    assert whole["own_optimizer"]["state"]
+    assert whole["auxiliary_optimizer"]["state"]
     assert same_bits(whole, stopped)

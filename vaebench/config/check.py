@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import logging
 import re
 from collections.abc import Mapping
 from importlib import import_module
@@ -20,8 +21,11 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import safe_load
 
 from vaebench.config.errors import ConfigError, did_you_mean
+from vaebench.config.renamed import todays
 from vaebench.config.schema import Config, Node
 from vaebench.config.values import A_COMPONENT, A_SUITE, NOT_IN_SUITE, as_annotated, wrong
+
+log = logging.getLogger(__name__)
 
 Options = dict[str, tuple[Any, bool]]
 """Option name -> (annotation, whether it must be given)."""
@@ -47,6 +51,7 @@ def checked(cfg: DictConfig) -> dict[str, Any]:
         what = "missing; it needs a value" if isinstance(error, MissingMandatoryValue) else str(error)
         raise ConfigError(f"{error.full_key}: {what.splitlines()[0]}") from error
     problems: list[str] = []
+    plain = todays(plain, advise=log.warning)
     values = _check_mapping(plain, _fields(Config), "", problems)
     for part in ("dataset", "model"):  # whose names are folders of the run directory
         node = values.get(part)

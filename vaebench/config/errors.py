@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from vaebench.config.renamed import todays_option
 from vaebench.errors import UserError
 
 MOST_CHOICES = 40  # more than these say nothing any more
@@ -32,7 +33,8 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     known = sorted(choices)
     if not known:
         return "; there are none to choose from"
-    near = difflib.get_close_matches(CALLED_HERE.get(word, word), known, n=1, cutoff=0.6)
+    called = CALLED_HERE.get(word) or todays_option(word) or word
+    near = difflib.get_close_matches(called, known, n=1, cutoff=0.6)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     if len(known) > MOST_CHOICES:
         folder = word.rpartition("/")[0]

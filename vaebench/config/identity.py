@@ -7,18 +7,20 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from vaebench.config.renamed import first_hashed, todays
+
 NOT_SCIENCE = frozenset({"runtime", "tracker", "evaluation", "paths", "seed", "fresh", "data_root"})
 """Keys that say where, how fast and how measured, but not what was trained; the seed has its own folder."""
 
 
 def scientific(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a checked config that decides what is trained."""
-    return {key: value for key, value in config.items() if key not in NOT_SCIENCE}
+    """Return the part of a config that decides what is trained, with today's names."""
+    return todays({key: value for key, value in config.items() if key not in NOT_SCIENCE})
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Eight hex digits of the scientific config, whatever the order of its keys."""
-    canonical = json.dumps(scientific(config), sort_keys=True, separators=(",", ":"))
+    """Return eight hex digits of the scientific config; key order and later renamings do not change them."""
+    canonical = json.dumps(first_hashed(scientific(config)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
 
@@ -45,4 +47,11 @@ def leaves(value: Any, path: str = "") -> Any:
         for key, inner in value.items():
             yield from leaves(inner, f"{path}.{key}" if path else str(key))
     else:
-        yield path, list(value) if isinstance(value, tuple) else value
+        yield path, without_tuples(value)
+
+
+def without_tuples(value: Any) -> Any:
+    """Return a value as YAML reads it back: with lists in place of tuples, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: without_tuples(inner) for key, inner in value.items()}
+    return [without_tuples(inner) for inner in value] if isinstance(value, (list, tuple)) else value

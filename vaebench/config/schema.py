@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval
 
-from vaebench.ranges import Count, NonNegative, Positive, Several
+from vaebench.ranges import AtLeastTwo, Count, NonNegative, Positive
 
 Node = dict[str, Any]
 """A mapping with a `_target_`: whatever its constructor's keyword-only parameters say."""
@@ -51,7 +51,7 @@ class Runtime:
     """A checkpoint is written at the first step after this many seconds since the last."""
     progress: Literal["auto", "always", "never"]
     """Bars on a terminal, a log line an epoch elsewhere."""
-    track_information: Several | None
+    track_information: AtLeastTwo | None
     """Of how many validation data the mutual information is in each epoch's line; null leaves it out."""
     eval_batch_mib: Annotated[float, Ge(0.1)]
     """Memory that one chunk of an evaluation may take for the data it decodes."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaebench.data.binarise import content_hash
 from vaebench.data.spec import DataPaths, DataSpec, Split, Splits
-from vaebench.ranges import Count, Natural, Positive
+from vaebench.ranges import Count, NonNegativeInt, Positive
 
 QUADRATURE_NODES = 64  # a coordinate; 32 already agree to 1e-8 nats at any distance of the components
 
@@ -33,7 +33,7 @@ class GaussianMixture:
         num_train: Count,
         num_valid: Count,
         num_test: Count,
-        seed: Natural,
+        seed: NonNegativeInt,
     ) -> None:
         self.means = torch.tensor(means, dtype=torch.float64)
         self.std = std

@@ -12,7 +12,7 @@ from vaebench.data.binarise import content_hash, dynamically
 from vaebench.data.cached import Pixels
 from vaebench.data.images import decode, list_images
 from vaebench.data.spec import DataError, DataPaths, DataSpec, Split, Splits
-from vaebench.ranges import Count, Fraction, Natural
+from vaebench.ranges import Count, NonNegativeInt, UnitInterval
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,10 +38,10 @@ class ImageFolder:
         size: Count,
         channels: Literal[1, 3],
         binarisation: Literal["none", "dynamic"],
-        binarisation_seed: Natural,
-        valid_fraction: Fraction,
-        test_fraction: Fraction,
-        split_seed: Natural,
+        binarisation_seed: NonNegativeInt,
+        valid_fraction: UnitInterval,
+        test_fraction: UnitInterval,
+        split_seed: NonNegativeInt,
     ) -> None:
         self.cache = paths.cache / "images"
         self.binarisation_seed = binarisation_seed

@@ -12,7 +12,7 @@ from torch import Tensor
 from vaebench.data.binarise import binarise_once, content_hash
 from vaebench.data.files import check_sha256, download, find, unpack
 from vaebench.data.spec import DataError, DataPaths, DataSpec, Split, Splits
-from vaebench.ranges import Natural
+from vaebench.ranges import NonNegativeInt
 
 NUM_TRAIN = 50_000  # of the official 60,000; the last 10,000 validate
 GREY = 1 / 255
@@ -40,7 +40,7 @@ class MNIST:
         *,
         name: str,
         binarisation: Literal["dynamic", "static", "none"],
-        binarisation_seed: Natural,
+        binarisation_seed: NonNegativeInt,
     ) -> None:
         self.paths = paths
         self.binarisation = binarisation
@@ -79,7 +79,7 @@ class MNISTStatic:
     FILES = tuple(f"binarized_mnist_{split}.amat" for split in ("train", "valid", "test"))
 
     def __init__(
-        self, paths: DataPaths, *, name: str, fallback_name: str, binarisation_seed: Natural
+        self, paths: DataPaths, *, name: str, fallback_name: str, binarisation_seed: NonNegativeInt
     ) -> None:
         self.paths = paths
         folders = ("", "binarized_mnist/", "MNIST/")

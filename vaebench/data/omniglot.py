@@ -19,7 +19,7 @@ from vaebench.data.files import download, find
 from vaebench.data.images import ImageFiles, decode, list_images
 from vaebench.data.mat import check_shape, read_mat
 from vaebench.data.spec import DataError, DataPaths, DataSpec, Splits
-from vaebench.ranges import Count, Natural
+from vaebench.ranges import Count, NonNegativeInt
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,8 +56,8 @@ class Omniglot:
         num_valid: Count,
         fallback_name: str,
         fallback_num_valid: Count,
-        split_seed: Natural,
-        binarisation_seed: Natural,
+        split_seed: NonNegativeInt,
+        binarisation_seed: NonNegativeInt,
     ) -> None:
         self.paths = paths
         self.split_seed = split_seed

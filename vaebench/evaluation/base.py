@@ -88,7 +88,7 @@ class Context:
     def device(self) -> torch.device:
         return self.splits.test.x.device
 
-    def need(
+    def require(
         self, *, density: bool = False, latent: bool = False, labels: bool = False, test_data: int = 1
     ) -> None:
         """Raises NotApplicableError where the model or the data lack what a measure needs."""
@@ -98,7 +98,7 @@ class Context:
             raise NotApplicableError("the model has no latent code")
         if labels and self.spec.num_classes is None:
             raise NotApplicableError(f"{self.spec.name} has no labels")
-        need_data(len(self.splits.test), test_data)
+        require_data(len(self.splits.test), test_data)
 
     @cached_property
     def prior(self) -> Distribution:
@@ -114,7 +114,7 @@ class Context:
         if split not in self._encoded:
             # A posterior that draws must not depend on which evaluator asks first.
             seed, model = derive_seed(self.seed, "encode", split), self.model
-            if model.refines and model.has_gaussian_posterior:
+            if model.has_iterative_posterior and model.has_gaussian_posterior:
                 x, size = self.splits[split].x, self._chunk(split)
                 scratch = scratch_of(self.directory, split, model, x, size)
                 self._encoded[split] = refined(model, self._data(split), seed, scratch, self.check_stop)
@@ -191,7 +191,7 @@ class Context:
         write_bytes(self.filing.path(f"figures/{name}.png"), buffer.getvalue())
 
 
-def need_data(num: int, least: int) -> None:
+def require_data(num: int, least: int) -> None:
     """Raises NotApplicableError where there are fewer test data than `least`, below which an estimate says
     nothing."""
     if num < least:

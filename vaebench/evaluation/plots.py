@@ -44,7 +44,7 @@ def save_images(context: Context, name: str, images: Tensor, columns: int, title
     context.save_figure(name, figure)
 
 
-def need_images(context: Context) -> None:
+def require_images(context: Context) -> None:
     if len(context.spec.shape) != 3:
         raise NotApplicableError("the data are not images")
 

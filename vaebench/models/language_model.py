@@ -12,10 +12,10 @@ from vaebench.data.spec import DataSpec
 from vaebench.distributions import Distribution, Gaussian, Posterior, StandardNormal
 from vaebench.model import Model
 from vaebench.models.latent import Factory
-from vaebench.networks.layers import start_uniformly
+from vaebench.networks.layers import uniform_init_
 from vaebench.ranges import Positive
 from vaebench.terms import Terms
-from vaebench.text import Writer
+from vaebench.text import TextDecoder
 
 
 class LanguageModel(Model):
@@ -42,14 +42,14 @@ class LanguageModel(Model):
         self.decoder = decoder(0, self.likelihood.parameter_shape, spec.input_shape)
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # moves with the model's device
         if init_range is not None:
-            start_uniformly(self, init_range)
+            uniform_init_(self, init_range)
 
     @property
     def parameters_per_datum(self) -> int:
         return math.prod(self.likelihood.parameter_shape)
 
     @property
-    def writer(self) -> Writer:
+    def text_decoder(self) -> TextDecoder:
         return self.decoder
 
     def encode(self, x: Tensor) -> Gaussian:
@@ -73,11 +73,11 @@ class LanguageModel(Model):
         log_px = self.likelihood.log_prob(x, self.decode(z[:1], x))  # every draw of nothing is the same
         return Terms(log_px_z=log_px.expand(num_samples, -1), z=z, q=q, p=p)
 
-    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.decoder.generate(z, lambda parameters: self.likelihood.sample(parameters, generator))
+    def sample_x(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.decoder.sample(z, lambda parameters: self.likelihood.sample(parameters, generator))
 
-    def render(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.draw(z, generator)
+    def decode_image(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.sample_x(z, generator)
 
     def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
-        return self.render(self.anchor.new_zeros(num, 0), generator)
+        return self.decode_image(self.anchor.new_zeros(num, 0), generator)

@@ -19,7 +19,7 @@ from vaebench.model import Model
 from vaebench.networks.weight_norm import WeightNorm, starting
 from vaebench.ranges import Count
 from vaebench.terms import Terms
-from vaebench.text import Writer
+from vaebench.text import TextDecoder
 
 Factory = Callable[..., Any]
 """A part whose options are set and whose sizes are not yet known."""
@@ -68,9 +68,9 @@ class LatentModel(Model):
                 f"model/posterior=diagonal or model/prior=standard."
             )
         self.decoder = decoder(latent_dim, self.likelihood.parameter_shape, spec.input_shape)
-        if getattr(self.decoder, "starts_from_data", False) and self.likelihood.kinds != {"binary"}:
+        if getattr(self.decoder, "_starts_from_data", False) and self.likelihood.kinds != {"binary"}:
             raise UserError(
-                "model.decoder.starts_from_data=true is for model/likelihood=bernoulli, whose parameters are "
+                "model.decoder.init_from_data=true is for model/likelihood=bernoulli, whose parameters are "
                 f"log odds, and those of {type(self.likelihood).__name__} are not; set it to false."
             )
         self._is_convolutional = any(isinstance(module, nn.Conv2d) for module in self.decoder.modules())
@@ -81,27 +81,27 @@ class LatentModel(Model):
 
     @property
     def decodes_in_parallel(self) -> bool:
-        return not self.decoder.sees_data
+        return not self.decoder.is_autoregressive
 
     @property
     def parameters_per_datum(self) -> int:
         return math.prod(self.likelihood.parameter_shape)
 
     @property
-    def writer(self) -> Writer | None:
+    def text_decoder(self) -> TextDecoder | None:
         return None if self.spec.vocabulary is None else self.decoder
 
     @property
-    def refines(self) -> bool:
+    def has_iterative_posterior(self) -> bool:
         return not self.posterior.is_amortised
 
     def encode(self, x: Tensor) -> Posterior:
         features = self.encoder(x)
-        if self.training or not self.refines:
-            return self.posterior(features, BatchBound(self, x))
+        if self.training or not self.has_iterative_posterior:
+            return self.posterior(features, BatchELBO(self, x))
         size = min(REFINED_AT_ONCE, max(1, REFINED_NUMBERS // self.parameters_per_datum))
         parts = [
-            self.posterior(some, BatchBound(self, data))
+            self.posterior(some, BatchELBO(self, data))
             for some, data in zip(features.split(size), x.split(size), strict=True)
         ]
         return parts[0].cat(parts)
@@ -110,7 +110,7 @@ class LatentModel(Model):
         return self.prior(self.encode)
 
     def decode(self, z: Tensor, x: Tensor | None = None) -> Tensor:
-        if not self.decoder.sees_data:
+        if not self.decoder.is_autoregressive:
             x = None
         elif x is not None:
             x = x.expand(len(z), *x.shape).flatten(0, 1)
@@ -136,29 +136,29 @@ class LatentModel(Model):
         """The same under given draws `z [S, B, D]` of q."""
         return Terms(log_px_z=self.likelihood.log_prob(x, self.decode(z, x)), z=z, q=q, p=p)
 
-    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def sample_x(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         def pick(parameters: Tensor) -> Tensor:
             return self.likelihood.sample(parameters, generator)
 
-        if self.decoder.sees_data:
-            return self.decoder.generate(z, pick)
+        if self.decoder.is_autoregressive:
+            return self.decoder.sample(z, pick)
         return pick(self.decoder(z, None))
 
-    def render(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        if self.decoder.sees_data:
-            return self.draw(z, generator)
+    def decode_image(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        if self.decoder.is_autoregressive:
+            return self.sample_x(z, generator)
         return self.decode_mean(z.unsqueeze(0)).squeeze(0)
 
     def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
-        return self.render(self.prior_distribution().rsample(num, generator), generator)
+        return self.decode_image(self.prior_distribution().rsample(num, generator), generator)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        return self.render(self.encode(x).mean)
+        return self.decode_image(self.encode(x).mean)
 
     @torch.no_grad()
-    def start(self, x: Tensor) -> None:
-        if hasattr(self.decoder, "start"):
-            self.decoder.start(x)
+    def init_from_data(self, x: Tensor) -> None:
+        if hasattr(self.decoder, "init_from_data"):
+            self.decoder.init_from_data(x)
         if layers := [module for module in self.modules() if isinstance(module, WeightNorm)]:
             z = self.encode(x).rsample(1)
             with starting(layers):
@@ -166,8 +166,8 @@ class LatentModel(Model):
 
 
 @dataclass(frozen=True)
-class BatchBound:
-    """`posteriors.diagonal.Bound` of a model and a batch `x [B, *shape]`."""
+class BatchELBO:
+    """`posteriors.diagonal.ELBOFunction` of a model and a batch `x [B, *shape]`."""
 
     model: LatentModel
     x: Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vaebench.data.spec import DataSpec
 from vaebench.models.latent import Factory, LatentModel
-from vaebench.networks.layers import start_uniformly
+from vaebench.networks.layers import uniform_init_
 from vaebench.ranges import Count, Positive
 
 
@@ -38,4 +38,4 @@ class SentenceVAE(LatentModel):
             likelihood=likelihood,
         )
         if init_range is not None:
-            start_uniformly(self, init_range)
+            uniform_init_(self, init_range)

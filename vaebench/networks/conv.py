@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vaebench.networks.layers import ACTIVATIONS, Activation, image_shape, start_as_he
-from vaebench.networks.stack import Init
-from vaebench.ranges import Count, Natural
+from vaebench.networks.dense_stack import Init
+from vaebench.networks.layers import ACTIVATIONS, Activation, he_init_, image_shape
+from vaebench.ranges import Count, NonNegativeInt
 
 Nonlinearity = Literal[Activation, "gate"]
 """gate: the layer times the sigmoid of a second one of its kind (van den Oord et al. 2016), without more."""
@@ -90,7 +90,7 @@ class GatedConvDecoder(nn.Module):
     layers' alone. Raises UserError for data that are no images.
     """
 
-    sees_data = False
+    is_autoregressive = False
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class GatedConvDecoder(nn.Module):
         data_shape: tuple[int, ...],
         *,
         width: Count,
-        depth: Natural,
+        depth: NonNegativeInt,
         channels: Count,
         kernel: Count,
         batch_norm: bool,
@@ -119,7 +119,7 @@ class GatedConvDecoder(nn.Module):
         self.parameters_per_pixel = output_shape[:-2]
         self.output = nn.Conv2d(maps, math.prod(self.parameters_per_pixel), 1)
         if init == "he":
-            start_as_he(self.dense)
+            he_init_(self.dense)
 
     def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
         h = self.convolutions(self.dense(z).unflatten(-1, self.data_shape))

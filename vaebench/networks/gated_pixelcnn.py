@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaebench.networks.dense_stack import Init
 from vaebench.networks.gated_sampling import GatedSampler
-from vaebench.networks.layers import image_shape, start_as_he
-from vaebench.networks.raster import Pick, draw_in_raster_order
-from vaebench.networks.stack import Init
+from vaebench.networks.layers import he_init_, image_shape
+from vaebench.networks.raster import PixelSampler, draw_in_raster_order
 from vaebench.ranges import Count
 
 Entry = Literal["first", "every", "gates"]
@@ -75,13 +75,13 @@ class GatedPixelCNNDecoder(nn.Module):
 
     z enters `first`, at `every` layer (Dieng et al. 2019: h_{l+1} = g_l(f_l(h_l), z)) or in the `gates`; as
     a map it is linear in z, with `code_maps` channels, each layer having its own. `init` is of what is linear
-    in z. `first_kernel_size` is that of the first layer alone, whose mask is A. `starts_from_data` sets the
+    in z. `first_kernel_size` is that of the first layer alone, whose mask is A. `init_from_data` sets the
     output's bias to the log odds of each channel's mean before training, for data that are bits: otherwise
     the first steps teach all pixels to be dark by way of the code, and where no KL holds it back it grows
     until every gate is saturated.
     """
 
-    sees_data = True
+    is_autoregressive = True
 
     def __init__(
         self,
@@ -97,10 +97,10 @@ class GatedPixelCNNDecoder(nn.Module):
         code_maps: Count,
         v_shift: Shift,
         init: Init,
-        starts_from_data: bool,
+        init_from_data: bool,
     ) -> None:
         super().__init__()
-        self.starts_from_data = starts_from_data
+        self._starts_from_data = init_from_data
         in_channels, *self.size = image_shape(data_shape, "model/decoder=gated_pixelcnn")
         self.data_shape = tuple(data_shape)
         self.code_maps = 0 if z_enters == "gates" else code_maps
@@ -121,7 +121,7 @@ class GatedPixelCNNDecoder(nn.Module):
         features = self.code_maps * self.size[0] * self.size[1]
         self.code_layers = nn.ModuleList(nn.Linear(latent_dim, features) for _ in range(num_maps))
         if init == "he":
-            start_as_he(self)
+            he_init_(self)
 
     def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
         assert x is not None, "an autoregressive decoder needs the data"
@@ -133,9 +133,9 @@ class GatedPixelCNNDecoder(nn.Module):
         return self.output(h)
 
     @torch.no_grad()
-    def start(self, x: Tensor) -> None:
+    def init_from_data(self, x: Tensor) -> None:
         """Before training, from a batch of data."""
-        if self.starts_from_data:
+        if self._starts_from_data:
             # Half a bit of either kind, for a channel of which the batch has one kind only.
             ones, number = x.transpose(0, 1).flatten(1).sum(1), x[:, 0].numel()
             bias = self.output.get_parameter("bias")
@@ -148,7 +148,7 @@ class GatedPixelCNNDecoder(nn.Module):
         return maps + [nothing] * (len(self.layers) + 1 - len(maps))
 
     @torch.no_grad()
-    def generate(self, z: Tensor, pick: Pick) -> Tensor:
+    def sample(self, z: Tensor, pick: PixelSampler) -> Tensor:
         """x ~ p(x|z) at each `z [N, D]`; every activation is computed once."""
         x = z.new_zeros(len(z), *self.data_shape)
         sampler = GatedSampler(self, z, x)

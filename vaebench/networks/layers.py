@@ -30,7 +30,7 @@ def concat_elu(x: Tensor) -> Tensor:
     return F.elu(torch.cat([x, -x], 1))
 
 
-def start_as_he(network: nn.Module) -> None:
+def he_init_(network: nn.Module) -> None:
     """Normal weights of variance 2 / fan_in (He et al. 2015) in every dense layer of it.
 
     Biases stay PyTorch's, as in the codes of Skip-VAE and of the VampPrior.
@@ -41,7 +41,7 @@ def start_as_he(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def start_uniformly(network: nn.Module, reach: float) -> None:
+def uniform_init_(network: nn.Module, reach: float) -> None:
     """Every parameter of it uniform in [-reach, reach], biases and embeddings too (Zaremba et al. 2014)."""
     for parameter in network.parameters():
         parameter.uniform_(-reach, reach)

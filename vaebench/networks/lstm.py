@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from vaebench.errors import UserError
-from vaebench.ranges import Count, Decay
-from vaebench.text import Pick, State, lengths, trim, write
+from vaebench.ranges import Count, Momentum
+from vaebench.text import State, TokenSampler, generate, lengths, trim
 
 
 class SentenceLSTM(nn.LSTM):
@@ -56,7 +56,7 @@ class LSTMDecoder(nn.Module):
     longest sentence goes; a position's depend on what is before it alone, so that padding changes none.
     """
 
-    sees_data = True
+    is_autoregressive = True
     kinds: ClassVar = frozenset({"tokens"})
 
     def __init__(
@@ -67,7 +67,7 @@ class LSTMDecoder(nn.Module):
         *,
         embedding: Count,
         hidden: Count,
-        dropout: Decay,
+        dropout: Momentum,
         skip: bool,
     ) -> None:
         super().__init__()
@@ -107,9 +107,9 @@ class LSTMDecoder(nn.Module):
         states, (h, c) = self.lstm(beside(words, z), (h.unsqueeze(0), c.unsqueeze(0)))
         return self.logits(self.dropout(states), z).squeeze(1), (z, h.squeeze(0), c.squeeze(0))
 
-    def generate(self, z: Tensor, pick: Pick) -> Tensor:
+    def sample(self, z: Tensor, pick: TokenSampler) -> Tensor:
         """x ~ p(x|z) at each `z [N, D]`, `[N, L]`."""
-        return write(self, z, pick)
+        return generate(self, z, pick)
 
 
 def beside(sequence: Tensor, z: Tensor) -> Tensor:

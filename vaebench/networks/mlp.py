@@ -5,9 +5,9 @@ The contracts that every encoder and decoder keeps:
 - an encoder is constructed with the shape of one datum (of a sentence of L out of V tokens: (L, V)), maps x
   `[B, *shape]` to features `[B, F]`, and says F as `out_features`;
 - a decoder is constructed with the latent size, the shape of the likelihood's parameters and the shape of one
-  datum, maps `z [N, D]` to `[N, *output_shape]`, and says in `sees_data` whether it also reads x
+  datum, maps `z [N, D]` to `[N, *output_shape]`, and says in `is_autoregressive` whether it also reads x
   (autoregressive decoders do, under teacher forcing; the others ignore it). One that sees the data also has
-  `generate(z, pick)`, which draws x pixel by pixel: `pick` maps the parameters of one pixel, `[N, P, 1, 1]`,
+  `sample(z, pick)`, which draws x pixel by pixel: `pick` maps the parameters of one pixel, `[N, P, 1, 1]`,
   to a draw of it, `[N, C, 1, 1]`; of sentences, logits `[N, V]` to tokens `[N]`;
 - those of sentences say so in `kinds`, as likelihoods do; to others, tokens would be numbers.
 """
@@ -18,9 +18,9 @@ import math
 
 from torch import Tensor, nn
 
+from vaebench.networks.dense_stack import Bridge, Init, Skip, Stack
 from vaebench.networks.layers import Activation
-from vaebench.networks.stack import Bridge, Init, Skip, Stack
-from vaebench.ranges import Count, Natural
+from vaebench.ranges import Count, NonNegativeInt
 
 
 class MLPEncoder(nn.Module):
@@ -30,7 +30,7 @@ class MLPEncoder(nn.Module):
         self,
         input_shape: tuple[int, ...],
         *,
-        depth: Natural,
+        depth: NonNegativeInt,
         width: Count,
         activation: Activation,
         skip: Skip,
@@ -49,7 +49,7 @@ class MLPEncoder(nn.Module):
 class MLPDecoder(nn.Module):
     """`depth` hidden layers of `width` units and a linear output; depth 0 is an affine decoder."""
 
-    sees_data = False
+    is_autoregressive = False
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class MLPDecoder(nn.Module):
         output_shape: tuple[int, ...],
         data_shape: tuple[int, ...],
         *,
-        depth: Natural,
+        depth: NonNegativeInt,
         width: Count,
         activation: Activation,
         skip: Skip,

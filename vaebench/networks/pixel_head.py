@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vaebench.errors import UserError
 from vaebench.networks.layer_rows import LayerRows, fits_numpy, operand, steps
 from vaebench.networks.layers import image_shape
-from vaebench.networks.raster import Pick, as_matrix, draw_in_raster_order
+from vaebench.networks.raster import PixelSampler, as_matrix, draw_in_raster_order
 from vaebench.ranges import Count
 
 Factory = Callable[..., Any]
@@ -50,7 +50,7 @@ class PixelHeadDecoder(nn.Module):
     concatenation"). The masks hold for the decoder's maps as for x.
     """
 
-    sees_data = True
+    is_autoregressive = True
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class PixelHeadDecoder(nn.Module):
         in_channels, *size = image_shape(data_shape, "model/decoder=pixel_head")
         self.data_shape = tuple(data_shape)
         self.base = base(latent_dim, (maps, *size), data_shape)
-        if self.base.sees_data:
+        if self.base.is_autoregressive:
             raise UserError(
                 "model.decoder.base sees the data itself, and below a pixel_head is a decoder that does not; "
                 "use model/decoder@model.decoder.base=mlp, residual_mlp or gated_conv."
@@ -90,7 +90,7 @@ class PixelHeadDecoder(nn.Module):
         return self.output(h)
 
     @torch.no_grad()
-    def generate(self, z: Tensor, pick: Pick) -> Tensor:
+    def sample(self, z: Tensor, pick: PixelSampler) -> Tensor:
         """x ~ p(x|z) at each `z [N, D]`, with running statistics; every activation is computed once."""
         x = z.new_zeros(len(z), *self.data_shape)
         sampler = _PixelHeadSampler(self, z, x)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vaebench.networks.layers import concat_elu, image_shape
 from vaebench.networks.pixelcnnpp_sampling import PixelCNNPPSampler
-from vaebench.networks.raster import Pick, draw_in_raster_order
+from vaebench.networks.raster import PixelSampler, draw_in_raster_order
 from vaebench.networks.shifted_conv import (
     ShiftedConv2d,
     ShiftedConvTranspose2d,
@@ -21,7 +21,7 @@ from vaebench.networks.shifted_conv import (
     right_shift,
 )
 from vaebench.networks.weight_norm import WeightNorm
-from vaebench.ranges import Count, Fraction
+from vaebench.ranges import Count, UnitInterval
 
 Maps = tuple[Tensor, Tensor]
 """Of the stream `down`, which sees the rows above a pixel, and of `down_right`, which sees those and the
@@ -123,7 +123,7 @@ class PixelCNNPPDecoder(nn.Module):
     bias in every one of the networks. Weights are normalised, and start from data (networks.weight_norm).
     """
 
-    sees_data = True
+    is_autoregressive = True
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class PixelCNNPPDecoder(nn.Module):
         channels: Count,
         resnets: Count,
         resolutions: Count,
-        dropout: Fraction,
+        dropout: UnitInterval,
     ) -> None:
         super().__init__()
         in_channels, *_ = image_shape(data_shape, "model/decoder=pixelcnnpp")
@@ -170,7 +170,7 @@ class PixelCNNPPDecoder(nn.Module):
         return self.output(F.elu(maps[1]))
 
     @torch.no_grad()
-    def generate(self, z: Tensor, pick: Pick) -> Tensor:
+    def sample(self, z: Tensor, pick: PixelSampler) -> Tensor:
         """x ~ p(x|z) at each `z [N, D]`, without dropout; every activation is computed once."""
         x = z.new_zeros(len(z), *self.data_shape)
         sampler = PixelCNNPPSampler(self, z, x)

@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Pick = Callable[[Tensor], Tensor]
+PixelSampler = Callable[[Tensor], Tensor]
 """The parameters of one pixel, `[N, P, 1, 1]`, to a draw of it, `[N, C, 1, 1]`."""
 
 
 def draw_in_raster_order(
-    x: Tensor, pick: Pick, begin_row: Callable[[int], None], parameters_at: Callable[[int, int], Tensor]
+    x: Tensor,
+    pick: PixelSampler,
+    begin_row: Callable[[int], None],
+    parameters_at: Callable[[int, int], Tensor],
 ) -> Tensor:
     """Fill `x [N, C, H, W]` in place: rows downwards, each from left to right.
 
@@ -28,7 +31,7 @@ def draw_in_raster_order(
 
 
 @torch.no_grad()
-def generate_naively(decoder: Any, z: Tensor, data_shape: tuple[int, ...], pick: Pick) -> Tensor:
+def generate_naively(decoder: Any, z: Tensor, data_shape: tuple[int, ...], pick: PixelSampler) -> Tensor:
     """x ~ p(x|z) by a full pass for every pixel: what the faster samplers are checked against."""
     x = z.new_zeros(len(z), *data_shape)
     return draw_in_raster_order(

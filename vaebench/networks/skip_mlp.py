@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vaebench.networks.layers import ACTIVATIONS, Activation, start_as_he
-from vaebench.networks.stack import Init
+from vaebench.networks.dense_stack import Init
+from vaebench.networks.layers import ACTIVATIONS, Activation, he_init_
 from vaebench.ranges import Count
 
 
@@ -19,7 +19,7 @@ class SkipMLPDecoder(nn.Module):
     decoder that they compare with, of the same depth.
     """
 
-    sees_data = False
+    is_autoregressive = False
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class SkipMLPDecoder(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.output_shape = tuple(output_shape)
         if init == "he":
-            start_as_he(self)
+            he_init_(self)
 
     def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
         h = self.first(z)

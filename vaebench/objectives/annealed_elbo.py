@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vaebench.model import Model
 from vaebench.objectives.elbo import ELBO
-from vaebench.ranges import Count, Fraction, NonNegative, Positive
+from vaebench.ranges import Count, NonNegative, Positive, UnitInterval
 
 Shape = Literal["linear", "exponential"]
 """Linear reaches beta after `warmup_epochs`; exponential comes nearer by a factor e in each of them."""
@@ -30,7 +30,7 @@ class AnnealedELBO(ELBO):
         steps_per_epoch: int,
         model: Model,
         *,
-        start: Fraction,
+        start: UnitInterval,
         shape: Shape,
         beta: NonNegative,
         warmup_epochs: Positive,

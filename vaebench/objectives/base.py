@@ -19,7 +19,7 @@ Criterion = Literal["elbo", "reconstruction"]
 class Loss:
     """What one step minimises, and what it logs. All scalars, nats per datum.
 
-    `total` has no gradient in the objective's parameters and `own` none in the model's: both are
+    `total` has no gradient in the objective's parameters and `auxiliary` none in the model's: both are
     back-propagated in one pass.
     """
 
@@ -27,7 +27,7 @@ class Loss:
     """Minimised over the model's parameters."""
     parts: dict[str, Tensor] = field(default_factory=dict)
     """Named numbers to log; a fixed set of names."""
-    own: Tensor | None = None
+    auxiliary: Tensor | None = None
     """Minimised over the objective's own parameters, if it has any."""
 
 
@@ -35,8 +35,8 @@ class Objective(nn.Module):
     """Constructed with the number of steps in an epoch and the model; called at each step.
 
     Raises UserError in its constructor for a model that it cannot train. `num_samples` is how many draws of
-    z it wants. An objective with networks of its own makes their optimiser in `own_optimizer`; the loop
-    steps it on `Loss.own` and files both with the checkpoint.
+    z it wants. An objective with networks of its own makes their optimiser in `auxiliary_optimizer`; the loop
+    steps it on `Loss.auxiliary` and files both with the checkpoint.
     """
 
     criterion: ClassVar[Criterion] = "elbo"
@@ -53,5 +53,5 @@ class Objective(nn.Module):
         """What KL(q(z|x) || p(z)) weighs in the loss at `step`, for posteriors that descend it themselves."""
         return 1.0
 
-    def own_optimizer(self) -> torch.optim.Optimizer | None:
+    def auxiliary_optimizer(self) -> torch.optim.Optimizer | None:
         return None

@@ -71,7 +71,7 @@ class MAE(ELBO):
         self.inverse = Inverse(network(model.spec.shape), model.latent_dim, logvar_range)
         self.optimizer = optimizer
 
-    def own_optimizer(self) -> torch.optim.Optimizer:
+    def auxiliary_optimizer(self) -> torch.optim.Optimizer:
         return self.optimizer(self.parameters())
 
     def forward(self, terms: Terms, step: Tensor, model: Model) -> Loss:
@@ -86,7 +86,7 @@ class MAE(ELBO):
         return Loss(
             total=elbo.total + self.weight * penalty,
             parts=elbo.parts | {"mi_bound": mi_bound, "penalty": penalty},
-            own=-self.inverse(x.detach()).log_prob(z.detach()).mean(),
+            auxiliary=-self.inverse(x.detach()).log_prob(z.detach()).mean(),
         )
 
     def read(self, z: Tensor, model: Model) -> Tensor:
@@ -95,7 +95,7 @@ class MAE(ELBO):
         if self.estimator == "mean":
             return mean
         with torch.no_grad():
-            drawn = model.draw(z)
+            drawn = model.sample_x(z)
         return drawn + (mean - mean.detach())
 
 

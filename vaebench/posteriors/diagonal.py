@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vaebench.distributions import Distribution, Gaussian
 
 
-class Bound(Protocol):
+class ELBOFunction(Protocol):
     """E_q[log p(x|z)] - beta KL(q(z|x) || p(z)) of each datum of one batch, with the objective's beta."""
 
     @property
@@ -52,7 +52,7 @@ class DiagonalPosterior(nn.Module):
         self.logvar = nn.Linear(in_features, latent_dim)
         self.logvar_range = logvar_range
 
-    def forward(self, features: Tensor, bound: Bound) -> Gaussian:
+    def forward(self, features: Tensor, bound: ELBOFunction) -> Gaussian:
         return self.gaussian(self.mean(features), self.logvar(features))
 
     def gaussian(self, mean: Tensor, logvar: Tensor) -> Gaussian:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vaebench.networks.layers import start_as_he
+from vaebench.networks.layers import he_init_
 from vaebench.posteriors.diagonal import DiagonalPosterior
 
 
@@ -17,4 +17,4 @@ class HeDiagonalPosterior(DiagonalPosterior):
         self, in_features: int, latent_dim: int, *, logvar_range: tuple[float, float] | None
     ) -> None:
         super().__init__(in_features, latent_dim, logvar_range=logvar_range)
-        start_as_he(self)
+        he_init_(self)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from vaebench.distributions import LOG_2PI, Gaussian
 from vaebench.networks.layers import Activation
 from vaebench.networks.made import MADE
-from vaebench.posteriors.diagonal import Bound, DiagonalPosterior
-from vaebench.ranges import Count, Several
+from vaebench.posteriors.diagonal import DiagonalPosterior, ELBOFunction
+from vaebench.ranges import AtLeastTwo, Count
 
 OPEN = 1.5  # added to s, so that a new step changes z little
 CODES_AT_A_TIME = 2**15  # in the mean
@@ -177,7 +177,7 @@ class IAFPosterior(nn.Module):
         depth: Count,
         width: Count,
         activation: Activation,
-        num_mean_draws: Several,
+        num_mean_draws: AtLeastTwo,
     ) -> None:
         super().__init__()
         self.base = DiagonalPosterior(in_features, latent_dim, logvar_range=logvar_range)
@@ -187,5 +187,5 @@ class IAFPosterior(nn.Module):
         )
         self.num_mean_draws = num_mean_draws
 
-    def forward(self, features: Tensor, bound: Bound) -> Flowed:
+    def forward(self, features: Tensor, bound: ELBOFunction) -> Flowed:
         return Flowed(self.base(features, bound), self.context(features), self.flow, self.num_mean_draws)

@@ -12,9 +12,9 @@ from torch import Tensor
 from vaebench.distributions import Gaussian
 from vaebench.errors import UserError
 from vaebench.posteriors.descent import Descent
-from vaebench.posteriors.diagonal import Bound, DiagonalPosterior
+from vaebench.posteriors.diagonal import DiagonalPosterior, ELBOFunction
 from vaebench.posteriors.second_derivatives import Energy, shortened
-from vaebench.ranges import Count, Decay, Natural, Positive
+from vaebench.ranges import Count, Momentum, NonNegativeInt, Positive
 
 Gradient = Literal["unrolled", "finite_difference", "as_published", "first_order"]
 """What the encoder learns from, and the decoder beside its own gradient at the refined q. unrolled: the
@@ -59,9 +59,9 @@ class SVIPosterior(DiagonalPosterior):
         latent_dim: int,
         *,
         logvar_range: tuple[float, float] | None,
-        num_steps: Natural,
+        num_steps: NonNegativeInt,
         lr: Positive,
-        momentum: Decay,
+        momentum: Momentum,
         divisor: Count,
         clip_norm: Positive | None,
         clip_over: Together,
@@ -85,7 +85,7 @@ class SVIPosterior(DiagonalPosterior):
         generator = torch.Generator().manual_seed(torch.initial_seed())
         self.register_buffer("noise", torch.randn(num_steps, latent_dim, generator=generator))
 
-    def forward(self, features: Tensor, bound: Bound) -> Gaussian:
+    def forward(self, features: Tensor, bound: ELBOFunction) -> Gaussian:
         start = torch.stack([self.mean(features), self.logvar(features)])
         energy = self.energy(bound)
         if not torch.is_grad_enabled():
@@ -101,7 +101,7 @@ class SVIPosterior(DiagonalPosterior):
             refined = start + (self.descent.end(energy, start) - start).detach()
         return self.gaussian(*refined)
 
-    def energy(self, bound: Bound) -> Energy:
+    def energy(self, bound: ELBOFunction) -> Energy:
         """-ELBO / divisor, summed over a batch, at mean and log variance `[2, B, D]`."""
         seeds = torch.randint(2**62, (self.descent.num_steps,)).tolist() if self.training else []
 
@@ -123,7 +123,7 @@ class SVIPosterior(DiagonalPosterior):
         return shortened(slope, longest, dim=(1, 2) if whole else 2)
 
 
-def twice_differentiable(bound: Bound) -> AbstractContextManager[Any]:
+def twice_differentiable(bound: ELBOFunction) -> AbstractContextManager[Any]:
     return torch.backends.cudnn.flags(enabled=False) if bound.is_recurrent else nullcontext()
 
 

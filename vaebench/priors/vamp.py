@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vaebench.distributions import Gaussian
-from vaebench.ranges import Count, Fraction, NonNegative
+from vaebench.ranges import Count, NonNegative, UnitInterval
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class VampPrior(nn.Module):
         input_shape: tuple[int, ...],
         *,
         num_components: Count,
-        init_mean: Fraction,
+        init_mean: UnitInterval,
         init_std: NonNegative,
     ) -> None:
         super().__init__()

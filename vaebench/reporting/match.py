@@ -11,7 +11,7 @@ from vaebench.reporting.runs import Run
 
 BEFORE: Leaves = {
     "model.decoder.init": "default",
-    "model.decoder.starts_from_data": False,
+    "model.decoder.init_from_data": False,
     "model.posterior.clip_back": False,
 }
 """What runs did from before there was an option, where a row may want another."""

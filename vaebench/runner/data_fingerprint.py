@@ -9,7 +9,7 @@ from typing import Any
 from vaebench.config.errors import ConfigError
 
 
-def need_same_data(trained_on: Mapping[str, Any], found: Mapping[str, Any], run: Path) -> None:
+def require_same_data(trained_on: Mapping[str, Any], found: Mapping[str, Any], run: Path) -> None:
     """Raises ConfigError, naming both, where a hash of the data is not what it was as `run` was trained."""
     before, now = dict(hashes(trained_on)), dict(hashes(found))
     for name in before.keys() & now.keys():

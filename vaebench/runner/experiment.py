@@ -15,7 +15,7 @@ from vaebench.evaluation.base import Context, Evaluator
 from vaebench.evaluation.suite import Entry, is_done, run_one, settings_of
 from vaebench.model import Model
 from vaebench.runner import provenance
-from vaebench.runner.data_fingerprint import need_same_data
+from vaebench.runner.data_fingerprint import require_same_data
 from vaebench.runner.device import matmul_precision
 from vaebench.runner.loop import fit
 from vaebench.runner.prepare import Experiment, build_model, make_training, prepare
@@ -73,12 +73,12 @@ def train(experiment: Experiment, results: Results) -> Model:
     if best is None:
         training = make_training(experiment, model)
         if (state := checkpoints.latest()) is not None:
-            need_same_data(state.pop("data", {}), experiment.splits.origin, experiment.rundir.path)
+            require_same_data(state.pop("data", {}), experiment.splits.origin, experiment.rundir.path)
             training.load_state(state)
             log.info("Going on after step %d of %d.", training.progress.step, training.num_steps)
         else:
             with seeded(derive_seed(experiment.seed, "start")):
-                model.start(training.batches(0, 0))
+                model.init_from_data(training.batches(0, 0))
         Metrics(experiment.rundir.metrics).rewind(training.progress.epoch)
         log.info("Training in %s on %s.", experiment.rundir.path, experiment.device)
         try:
@@ -103,7 +103,7 @@ def train(experiment: Experiment, results: Results) -> Model:
         }
         checkpoints.save_best(best)
     else:
-        need_same_data(best["facts"]["data"], experiment.splits.origin, experiment.rundir.path)
+        require_same_data(best["facts"]["data"], experiment.splits.origin, experiment.rundir.path)
     results.put_training(best["facts"])
     model.load_state_dict(best["model"])
     return model.eval()

@@ -56,7 +56,7 @@ class Training:
     model: Model
     objective: Objective
     optimizer: torch.optim.Optimizer
-    own_optimizer: torch.optim.Optimizer | None
+    auxiliary_optimizer: torch.optim.Optimizer | None
     schedule: LRScheduler
     step: Step
     batches: Batches
@@ -86,6 +86,7 @@ class Training:
 
     def state(self) -> State:
         """Everything that decides what comes next, as tensors and plain values."""
+        auxiliary = self.auxiliary_optimizer
         return {
             "progress": asdict(self.progress),
             "model": self.model.state_dict(),
@@ -93,7 +94,7 @@ class Training:
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "own_optimizer": self.own_optimizer.state_dict() if self.own_optimizer else None,
+            "auxiliary_optimizer": None if auxiliary is None else auxiliary.state_dict(),
             "meter": self.meter.state_dict(),
             "random": random_state(),
         }
@@ -108,8 +109,10 @@ class Training:
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        if self.own_optimizer:
-            self.own_optimizer.load_state_dict(state["own_optimizer"])
+        if self.auxiliary_optimizer:
+            # "own_optimizer" is what checkpoints of version 0.1 call it.
+            name = "auxiliary_optimizer" if "auxiliary_optimizer" in state else "own_optimizer"
+            self.auxiliary_optimizer.load_state_dict(state[name])
         self.meter.load_state_dict(state["meter"])
         self.finished_steps.fill_(self.progress.step)
         restore_random_state(state["random"])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vaebench.ranges import Decay, NonNegative, Positive
+from vaebench.ranges import Momentum, NonNegative, Positive
 from vaebench.runner.averaging import AveragedAdam
 
 
@@ -16,7 +16,7 @@ def adam(
     parameters: Iterable[nn.Parameter],
     *,
     lr: Positive,
-    betas: tuple[Decay, Decay],
+    betas: tuple[Momentum, Momentum],
     weight_decay: NonNegative,
 ) -> torch.optim.Optimizer:
     """Adam (Kingma & Ba 2015), all parameters updated by one fused kernel."""
@@ -25,7 +25,7 @@ def adam(
 
 
 def adam_norm_grad(
-    parameters: Iterable[nn.Parameter], *, lr: Positive, betas: tuple[Decay, Decay]
+    parameters: Iterable[nn.Parameter], *, lr: Positive, betas: tuple[Momentum, Momentum]
 ) -> torch.optim.Optimizer:
     """Adam on gradients of unit norm, the optimiser of the VampPrior's code (Tomczak & Welling 2018)."""
     trained, fused = _trained(parameters)
@@ -33,14 +33,14 @@ def adam_norm_grad(
 
 
 def adam_averaged(
-    parameters: Iterable[nn.Parameter], *, lr: Positive, betas: tuple[Decay, Decay], decay: Decay
+    parameters: Iterable[nn.Parameter], *, lr: Positive, betas: tuple[Momentum, Momentum], decay: Momentum
 ) -> torch.optim.Optimizer:
     """Adam whose training keeps averages of the weights, not the last ones (Polyak & Juditsky 1992)."""
     trained, fused = _trained(parameters)
     return AveragedAdam(trained, lr=lr, betas=betas, fused=fused, decay=decay)
 
 
-def sgd(parameters: Iterable[nn.Parameter], *, lr: Positive, momentum: Decay) -> torch.optim.Optimizer:
+def sgd(parameters: Iterable[nn.Parameter], *, lr: Positive, momentum: Momentum) -> torch.optim.Optimizer:
     """Gradient descent, with a running sum of gradients where `momentum` is not zero."""
     trained, fused = _trained(parameters)
     return torch.optim.SGD(trained, lr=lr, momentum=momentum, fused=fused)

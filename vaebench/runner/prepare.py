@@ -112,7 +112,7 @@ def make_training(experiment: Experiment, model: Model) -> Training:
     objective = build(experiment.config["model"]["objective"], steps_per_epoch=len(batches), model=model)
     objective.to(experiment.device)
     optimizer = build(config["optimizer"], parameters=model.parameters())
-    own_optimizer = objective.own_optimizer()
+    auxiliary_optimizer = objective.auxiliary_optimizer()
     num_steps = config["steps"] or config["epochs"] * len(batches)
     schedule = build(config["schedule"], optimizer=optimizer, num_steps=num_steps)
     if objective.warmup_steps >= num_steps and experiment.config["tier"] != "smoke":
@@ -125,8 +125,10 @@ def make_training(experiment: Experiment, model: Model) -> Training:
         runtime["compile"] == "auto" and experiment.device.type == "cuda" and model.spec.vocabulary is None
     )
     # Nor does torch.compile trace a step that differentiates for itself.
-    compiled = wanted and not model.refines
-    step = make_step(model, objective, optimizer, own_optimizer, schedule, config["clip_grad_norm"], compiled)
+    compiled = wanted and not model.has_iterative_posterior
+    step = make_step(
+        model, objective, optimizer, auxiliary_optimizer, schedule, config["clip_grad_norm"], compiled
+    )
     metrics = Metrics(experiment.rundir.metrics)
 
     def record_epoch(line: dict[str, Any]) -> None:
@@ -141,7 +143,7 @@ def make_training(experiment: Experiment, model: Model) -> Training:
         model=model,
         objective=objective,
         optimizer=optimizer,
-        own_optimizer=own_optimizer,
+        auxiliary_optimizer=auxiliary_optimizer,
         schedule=schedule,
         step=step,
         batches=batches,

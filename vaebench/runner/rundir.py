@@ -15,7 +15,7 @@ import yaml
 
 from vaebench.atomic import read_json, sweep_partials, write_json, write_text
 from vaebench.config.errors import ConfigError
-from vaebench.config.identity import config_hash, differences, run_name
+from vaebench.config.identity import config_hash, differences, run_name, without_tuples
 from vaebench.lock import locked
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class RunDir:
         path = self.path / "config.yaml"
         if not path.exists():
             header = f"# The resolved config of this run, {config_hash(config)}; written once.\n"
-            plain = yaml.safe_load(yaml.safe_dump(_without_tuples(config)))
+            plain = yaml.safe_load(yaml.safe_dump(without_tuples(config)))
             write_text(path, header + yaml.safe_dump(plain, sort_keys=False))
             return
         try:
@@ -106,9 +106,3 @@ class RunDir:
         path = self.path / "provenance.json"
         attempts = read_json(path) or []
         write_json(path, [*attempts, dict(attempt)])
-
-
-def _without_tuples(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_tuples(inner) for key, inner in value.items()}
-    return [_without_tuples(inner) for inner in value] if isinstance(value, (list, tuple)) else value

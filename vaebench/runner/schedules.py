@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LambdaLR, LRScheduler
 
-from vaebench.ranges import Count, Fraction, NonNegative
+from vaebench.ranges import Count, NonNegative, UnitInterval
 
 
 @runtime_checkable
@@ -31,19 +31,19 @@ def constant(optimizer: Optimizer, num_steps: int) -> LRScheduler:
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
-def exponential(optimizer: Optimizer, num_steps: int, *, factor: Fraction) -> LRScheduler:
+def exponential(optimizer: Optimizer, num_steps: int, *, factor: UnitInterval) -> LRScheduler:
     """The optimiser's rate times `factor` to the number of finished steps."""
     return ExponentialLR(optimizer, gamma=factor)
 
 
-def cosine(optimizer: Optimizer, num_steps: int, *, final: Fraction) -> LRScheduler:
+def cosine(optimizer: Optimizer, num_steps: int, *, final: UnitInterval) -> LRScheduler:
     """From the optimiser's rate down to `final` times it, along half a cosine (Loshchilov & Hutter 2017)."""
     rate = optimizer.param_groups[0]["lr"]
     return CosineAnnealingLR(optimizer, T_max=num_steps, eta_min=final * rate)
 
 
 def plateau(
-    optimizer: Optimizer, num_steps: int, *, first_epoch: Count, factor: Fraction, min_lr: NonNegative
+    optimizer: Optimizer, num_steps: int, *, first_epoch: Count, factor: UnitInterval, min_lr: NonNegative
 ) -> LRScheduler:
     """The rule of Kim et al.'s and Dieng et al.'s code, see Plateau."""
     return Plateau(optimizer, first_epoch, factor, min_lr)

@@ -19,13 +19,13 @@ def make_step(
     model: Model,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
-    own_optimizer: torch.optim.Optimizer | None,
+    auxiliary_optimizer: torch.optim.Optimizer | None,
     schedule: LRScheduler,
     clip_grad_norm: float | None,
     compiled: bool,
 ) -> Step:
     """The step of a training; `compiled` fuses its forward and backward pass (on CUDA, in a graph)."""
-    refines = model.refines
+    refines = model.has_iterative_posterior
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def evaluate(x: Tensor, step: Tensor) -> Loss:
@@ -42,17 +42,17 @@ def make_step(
             model.kl_weight = objective.kl_weight(finished)
         loss = evaluate(x, finished)
         optimizer.zero_grad(set_to_none=True)
-        if own_optimizer is not None:
-            own_optimizer.zero_grad(set_to_none=True)
+        if auxiliary_optimizer is not None:
+            auxiliary_optimizer.zero_grad(set_to_none=True)
         # One pass for both: a compiled step has one backward, which a second call would run in full again.
-        (loss.total if loss.own is None else loss.total + loss.own).backward()
+        (loss.total if loss.auxiliary is None else loss.total + loss.auxiliary).backward()
         logged = {"loss": loss.total, **loss.parts}
         if clip_grad_norm is not None:
             logged["grad_norm"] = nn.utils.clip_grad_norm_(parameters, clip_grad_norm, foreach=True)
         optimizer.step()
         schedule.step()
-        if own_optimizer is not None:
-            own_optimizer.step()
+        if auxiliary_optimizer is not None:
+            auxiliary_optimizer.step()
         return logged
 
     return step

@@ -28,7 +28,7 @@ from vaebench.testing import PLAIN, OpaquePosterior, latent_model, toy_spec
 class Convolutional(nn.Module):
     """A linear layer to maps, and a convolution of them."""
 
-    sees_data = False
+    is_autoregressive = False
 
     def __init__(self, latent_dim: int, output_shape: tuple[int, ...], data_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ def test_skips_break_the_chain(decoder, chain):
 
 def test_a_decoder_that_sees_the_data_has_no_layers_of_the_code_alone():
     model = model_with(mlp())
-    model.decoder.sees_data = True
+    model.decoder.is_autoregressive = True
     with pytest.raises(NotApplicableError, match="sees the data"):
         decoder_layers(model)
 
@@ -118,7 +118,7 @@ def test_a_decoder_that_sees_the_data_has_no_layers_of_the_code_alone():
 def test_a_decoder_without_layers_is_not_applicable():
     model = model_with(mlp())
     model.decoder = nn.Module()
-    model.decoder.sees_data = False
+    model.decoder.is_autoregressive = False
     with pytest.raises(NotApplicableError, match="no layer"):
         decoder_layers(model)
 

@@ -251,7 +251,7 @@ def test_the_figure_has_the_map_with_z_2_upwards_and_the_digits_at_the_same_plac
     ((images, columns),) = shown["images"]
     assert columns == 3
     assert digits.origin == "upper"
-    torch.testing.assert_close(images, context.model.render(codes).detach())
+    torch.testing.assert_close(images, context.model.decode_image(codes).detach())
 
 
 def test_data_that_are_no_images_have_the_map_alone(tmp_path, shown):
@@ -265,7 +265,7 @@ def test_data_that_are_no_images_have_the_map_alone(tmp_path, shown):
 
 def not_parallel() -> LatentModel:
     model = latent_model(toy_spec((2,)), 2)
-    model.decoder.sees_data = True
+    model.decoder.is_autoregressive = True
     return model
 
 

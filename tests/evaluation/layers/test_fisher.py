@@ -183,7 +183,7 @@ def test_the_model_is_left_as_it_was(kind, tmp_path):
 class PixelByPixel(nn.Module):
     """A decoder that sees the data: logit_d = a z + b x_{d-1}."""
 
-    sees_data = True
+    is_autoregressive = True
 
     def __init__(self, latent_dim: int, *shapes: tuple[int, ...]) -> None:
         super().__init__()
@@ -195,7 +195,7 @@ class PixelByPixel(nn.Module):
         chain = torch.tril(torch.ones(3, 2), diagonal=-1)
         return self.code(z) + nn.functional.linear(x[:, :2], chain) * self.before(torch.ones_like(x[:, :2]))
 
-    def generate(self, z: Tensor, pick) -> Tensor:
+    def sample(self, z: Tensor, pick) -> Tensor:
         x = torch.zeros(len(z), 3)
         for pixel in range(3):
             x[:, pixel] = pick(self(z, x))[:, pixel]

@@ -23,7 +23,7 @@ SHARP = -40.0  # log variance: draws of z are the posterior mean
 MLP: dict[str, Any] = {"depth": 1, "width": 5, "activation": "tanh", **PLAIN}
 GATED: dict[str, Any] = {
     "depth": 3, "channels": 4, "kernel_size": 3, "first_kernel_size": 3, "code_maps": 1,
-    "init": "default", "starts_from_data": False,
+    "init": "default", "init_from_data": False,
 }  # fmt: skip
 DECODERS = {
     f"gated, {entry}, {shift}": partial(GatedPixelCNNDecoder, z_enters=entry, v_shift=shift, **GATED)

@@ -43,13 +43,13 @@ def evaluator(**options: Any) -> AnnealedImportanceSampling:
 def remember_draws(model: LatentModel, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """The data that the model draws from now on."""
     drawn: list[Tensor] = []
-    draw = model.draw
+    draw = model.sample_x
 
     def remembering(z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         drawn.append(draw(z, generator))
         return drawn[-1]
 
-    monkeypatch.setattr(model, "draw", remembering)
+    monkeypatch.setattr(model, "sample_x", remembering)
     return drawn
 
 

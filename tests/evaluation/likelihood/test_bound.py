@@ -8,7 +8,7 @@ import pytest
 from tests.counting import count_draws
 from tests.stopped import Stopped, stopping_after
 from vaebench.distributions import StandardNormal, kl_divergence
-from vaebench.evaluation.likelihood.bound import Bound
+from vaebench.evaluation.likelihood.bound import EvidenceLowerBound
 from vaebench.testing import LinearGaussian, OpaquePosterior, make_context, measure, saved
 
 TOY = LinearGaussian.make(gains=(1.5, 0.8))
@@ -33,7 +33,7 @@ def reconstruction(x, **wrong):
 def test_elbo_and_its_halves_equal_their_closed_forms(wrong, tmp_path):
     x = TOY.sample(200)
     context = make_context(TOY.model(**wrong), x, tmp_path)
-    numbers = measure(Bound(num_samples=500), context)
+    numbers = measure(EvidenceLowerBound(num_samples=500), context)
     draws_error = 4 * 2 / (500 * 200) ** 0.5  # log p(x|z) varies by less than 2 nats over draws
     assert numbers["kl"].value == pytest.approx(float(kl(x, **wrong).sum(1).mean()), abs=1e-5)
     assert numbers["reconstruction"].value == pytest.approx(
@@ -48,7 +48,7 @@ def test_elbo_and_its_halves_equal_their_closed_forms(wrong, tmp_path):
 
 def test_standard_errors_are_over_data(tmp_path):
     x = TOY.sample(200)
-    numbers = measure(Bound(num_samples=300), make_context(TOY.model(), x, tmp_path))
+    numbers = measure(EvidenceLowerBound(num_samples=300), make_context(TOY.model(), x, tmp_path))
     for name, values in (
         ("kl", kl(x).sum(1)),
         ("reconstruction", reconstruction(x)),
@@ -64,7 +64,7 @@ def test_kl_without_closed_form_is_measured_on_the_same_draws(tmp_path):
     """With the exact posterior log p(x|z) + log p(z) - log q(z|x) is log p(x) at every z."""
     x = TOY.sample(100)
     context = make_context(TOY.model(posterior=OpaquePosterior), x, tmp_path)
-    numbers = measure(Bound(num_samples=200), context)
+    numbers = measure(EvidenceLowerBound(num_samples=200), context)
     assert numbers["elbo"].value == pytest.approx(float(TOY.log_px(x).mean()), abs=5e-5)
     assert numbers["kl"].value == pytest.approx(float(kl(x).sum(1).mean()), abs=4 / (100 * 200) ** 0.5)
     assert {path.name for path in (tmp_path / "arrays").iterdir()} == {"bound_200.npz"}
@@ -79,7 +79,7 @@ def test_every_datum_meets_its_own_posterior_in_batches_of_any_size(
     model = TOY.model(posterior=OpaquePosterior)
     counts = count_draws(model, monkeypatch)
     context = make_context(model, x, tmp_path, batch_bytes=batch_bytes)
-    elbo = measure(Bound(num_samples=num_samples), context)["elbo"].value
+    elbo = measure(EvidenceLowerBound(num_samples=num_samples), context)["elbo"].value
     assert elbo == pytest.approx(float(TOY.log_px(x).mean()), abs=5e-5)
     assert sum(counts) == 130 * num_samples
 
@@ -88,11 +88,11 @@ def test_it_stops_between_chunks_and_begins_again_to_the_same_bits(tmp_path, mon
     """Of three chunks of 64 data at most, two before it is stopped."""
     x, model = TOY.sample(130), TOY.model(**WRONG)
     fields = {"batch_bytes": 1.0}
-    expected = measure(Bound(num_samples=1), make_context(model, x, tmp_path, **fields))
+    expected = measure(EvidenceLowerBound(num_samples=1), make_context(model, x, tmp_path, **fields))
     counts = count_draws(model, monkeypatch)
     context = make_context(model, x, tmp_path, check_stop=stopping_after(2), **fields)
     with pytest.raises(Stopped):
-        measure(Bound(num_samples=1), context)
+        measure(EvidenceLowerBound(num_samples=1), context)
     assert len(counts) == 2
     assert sum(counts) < 130
-    assert measure(Bound(num_samples=1), make_context(model, x, tmp_path, **fields)) == expected
+    assert measure(EvidenceLowerBound(num_samples=1), make_context(model, x, tmp_path, **fields)) == expected

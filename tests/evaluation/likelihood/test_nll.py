@@ -12,7 +12,7 @@ import torch
 from tests.counting import count_draws
 from tests.stopped import Stopped, stopping_after
 from vaebench.evaluation import partial_results as scratch
-from vaebench.evaluation.likelihood.bound import Bound
+from vaebench.evaluation.likelihood.bound import EvidenceLowerBound
 from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
 from vaebench.testing import LinearGaussian, make_context, measure, saved
 
@@ -68,7 +68,7 @@ def test_one_sample_gives_minus_the_elbo_in_expectation(tmp_path):
         values.append(-measure(evaluator(1), context)["nll_nats"].value)
     error = np.std(values, ddof=1) / len(values) ** 0.5
     assert abs(np.mean(values) - elbo) < 4 * error
-    bound = measure(Bound(num_samples=500), context)["elbo"].value
+    bound = measure(EvidenceLowerBound(num_samples=500), context)["elbo"].value
     assert bound == pytest.approx(elbo, abs=0.03)
     assert error < 0.3 * TOY.gap(**WRONG)  # it could tell the ELBO from log p(x)
 

@@ -12,7 +12,7 @@ from tests.counting import count_draws
 from tests.sentences import language_model, lstm_vae, spec_of, split_of
 from vaebench.evaluation.base import NotApplicableError
 from vaebench.evaluation.latent.active_units import ActiveUnits
-from vaebench.evaluation.likelihood.bound import Bound
+from vaebench.evaluation.likelihood.bound import EvidenceLowerBound
 from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
 from vaebench.evaluation.likelihood.perplexity import perplexities
 from vaebench.testing import make_context, measure, saved
@@ -37,9 +37,12 @@ def test_a_language_models_perplexity_on_ten_words_by_hand(tmp_path: Path) -> No
     ids = {word: number for number, word in enumerate(SPEC.vocabulary or ())}
     surprise = 0.0
     for line in LINES:
-        tokens, state = model.writer.first(torch.zeros(1, 0)), model.writer.begin(torch.zeros(1, 0))
+        tokens, state = (
+            model.text_decoder.first(torch.zeros(1, 0)),
+            model.text_decoder.begin(torch.zeros(1, 0)),
+        )
         for token in [*(ids[word] for word in line.split()), END]:
-            logits, state = model.writer.advance(tokens, state)
+            logits, state = model.text_decoder.advance(tokens, state)
             weights = logits[0].detach().double().exp()
             probabilities = weights / weights.sum()
             surprise -= math.log(probabilities[token])
@@ -118,6 +121,6 @@ def test_chunks_are_counted_in_what_is_decoded(tmp_path: Path, monkeypatch: pyte
 
 def test_measures_of_a_code_do_not_apply_to_a_language_model(tmp_path: Path) -> None:
     context = context_of(language_model(SPEC), tmp_path)
-    for evaluator in (Bound(num_samples=1), ActiveUnits(thresholds=[0.01])):
+    for evaluator in (EvidenceLowerBound(num_samples=1), ActiveUnits(thresholds=[0.01])):
         with pytest.raises(NotApplicableError, match="no latent code"):
             list(evaluator.run(context))

@@ -129,7 +129,7 @@ class Tables(Model):
     def prior_distribution(self) -> Any:
         return type("Prior", (), {"rsample": lambda _, n: Codes(self.prior, self.prior).rsample(n)[:, 0]})()
 
-    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def sample_x(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         state = torch.multinomial(self.p[z[:, 0].long()], 1, generator=generator)
         return torch.cat([state // 2, state % 2], 1).float()
 
@@ -239,10 +239,10 @@ def test_kept_steps_have_the_first_and_the_last_and_are_ever_longer_apart(num_st
 
 
 def count_steps(model: LatentModel, monkeypatch) -> list[int]:
-    """How many data each call of `model.draw` draws, from now on."""
+    """How many data each call of `model.sample_x` draws, from now on."""
     counts: list[int] = []
-    draw = model.draw
-    monkeypatch.setattr(model, "draw", lambda z: counts.append(len(z)) or draw(z))
+    draw = model.sample_x
+    monkeypatch.setattr(model, "sample_x", lambda z: counts.append(len(z)) or draw(z))
     return counts
 
 

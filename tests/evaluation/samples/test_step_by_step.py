@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.models.test_sequential import SHAPE, images, model_of, spec_of
+from tests.models.test_sequential_vae import SHAPE, images, model_of, spec_of
 from vaebench.data.spec import DataSpec
 from vaebench.distributions import Gaussian, StandardNormal
 from vaebench.evaluation.base import Context, NotApplicableError
@@ -38,7 +38,7 @@ class Painter(Model):
     def prior_distribution(self) -> StandardNormal:
         return StandardNormal(4, like=torch.zeros(()))
 
-    def columns(self, z: Tensor) -> Tensor:
+    def images_by_step(self, z: Tensor) -> Tensor:
         grey, contrast = z.unflatten(1, (2, 2)).permute(2, 1, 0)[..., None, None, None]
         sides = torch.tensor([-1.0, -1.0, 1.0, 1.0]) * torch.ones(1, 3, 4)
         return grey + contrast * sides
@@ -112,7 +112,7 @@ def test_figures_are_rows_from_noise_or_data_to_the_last_step(
     context = context_of(tmp_path)
     measure(of(), context)
     x = context.splits.test.x
-    columns = context.model.columns(context.model.encode(x).mean)
+    columns = context.model.images_by_step(context.model.encode(x).mean)
     images, width = shown["steps_reconstructions"]
     assert width == 3
     table = images.unflatten(0, (3, 3))

@@ -14,7 +14,7 @@ from vaebench.evaluation.base import NotApplicableError
 from vaebench.evaluation.samples.sentences import Sentences, spell
 from vaebench.evaluation.samples.text_decoding import at_temperature, beam_search, greedy
 from vaebench.testing import LinearGaussian, make_context, measure
-from vaebench.text import END, PAD, write
+from vaebench.text import END, PAD, generate
 
 SMALL = spec_of(num_words=2, length=4)
 LINES = ("a b c", "d", "e f a b c d", "b a")
@@ -42,11 +42,11 @@ def test_a_wide_beam_finds_the_most_probable_of_all_sentences() -> None:
     for z in 2 * torch.randn(20, 3):
         log_p = law(model, z, x)
         assert float(torch.logsumexp(log_p, 0)) < 0  # longer ones exist, which are not written
-        found, value = beam_search(model.writer, z, width=40)
+        found, value = beam_search(model.text_decoder, z, width=40)
         assert torch.equal(found, x[log_p.argmax()])
         assert value == pytest.approx(float(log_p.max()), abs=1e-5)
-        narrow, narrow_value = beam_search(model.writer, z, width=1)
-        assert torch.equal(narrow, write(model.writer, z.unsqueeze(0), greedy)[0])
+        narrow, narrow_value = beam_search(model.text_decoder, z, width=1)
+        assert torch.equal(narrow, generate(model.text_decoder, z.unsqueeze(0), greedy)[0])
         same = law(model, z, narrow.unsqueeze(0))
         assert narrow_value == pytest.approx(float(same), abs=1e-5)
         shortfall.append(float(log_p.max()) - narrow_value)
@@ -56,14 +56,14 @@ def test_a_wide_beam_finds_the_most_probable_of_all_sentences() -> None:
 
 def test_temperature_sharpens_each_tokens_law() -> None:
     model, z = language_model(SMALL), torch.zeros(20_000, 0)
-    logits, _ = model.writer.advance(model.writer.first(z[:1]), model.writer.begin(z[:1]))
+    logits, _ = model.text_decoder.advance(model.text_decoder.first(z[:1]), model.text_decoder.begin(z[:1]))
     for temperature in (1.0, 0.5):
-        x = write(model.writer, z, at_temperature(temperature, torch.Generator().manual_seed(0)))
+        x = generate(model.text_decoder, z, at_temperature(temperature, torch.Generator().manual_seed(0)))
         p = torch.softmax(logits[0] / temperature, -1)
         counted = torch.bincount(x[:, 0], minlength=4) / len(x)
         assert ((counted - p).abs() < 5 * (p * (1 - p) / len(x)).sqrt()).all()
-    cold = write(model.writer, z[:50], at_temperature(1e-4))
-    assert torch.equal(cold, write(model.writer, z[:50], greedy))
+    cold = generate(model.text_decoder, z[:50], at_temperature(1e-4))
+    assert torch.equal(cold, generate(model.text_decoder, z[:50], greedy))
 
 
 def test_sentences_are_spelt_without_marks() -> None:
@@ -92,7 +92,11 @@ def test_samples_reconstructions_and_interpolations_are_filed_as_text(tmp_path: 
     with torch.no_grad():
         mean = model.encode(x).mean
         expected = dict(
-            zip(LINES, spell(write(model.writer, mean, greedy), model.spec.vocabulary or ()), strict=True)
+            zip(
+                LINES,
+                spell(generate(model.text_decoder, mean, greedy), model.spec.vocabulary or ()),
+                strict=True,
+            )
         )
     for block in blocks:
         _, original, first, second = (line.split(maxsplit=1) for line in block.splitlines())

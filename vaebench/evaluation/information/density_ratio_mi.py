@@ -12,7 +12,7 @@ from torch import Tensor
 from vaebench.distributions import log_mean_exp
 from vaebench.evaluation.base import Context, Measurement, mean_and_error
 from vaebench.evaluation.information.density_ratio import Fitting, Pair, codes, fit
-from vaebench.ranges import Count, Positive, Several
+from vaebench.ranges import AtLeastTwo, Count, Positive
 from vaebench.seeding import derive_seed
 
 READ_BATCH = 1000
@@ -39,14 +39,14 @@ class DensityRatioMI:
     version: ClassVar = 2
 
     def __init__(
-        self, *, num_steps: Count, batch_size: Several, width: Count, lr: Positive, num_draws: Count
+        self, *, num_steps: Count, batch_size: AtLeastTwo, width: Count, lr: Positive, num_draws: Count
     ) -> None:
         self.fitting = Fitting(width, lr, batch_size, num_steps)
         self.num_draws = num_draws
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True, test_data=2)
+        context.require(latent=True, test_data=2)
         seed = derive_seed(context.seed, "density_ratio_mi")
         generator = torch.Generator(context.device).manual_seed(seed)
         train, test = codes(context, generator)

@@ -25,7 +25,7 @@ class InformationCurves:
     version: ClassVar = 1
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True, density=True)
+        context.require(latent=True, density=True)
         if context.spec.vocabulary is not None:
             raise NotApplicableError("sentences differ in their number of dimensions")
         if not context.history:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from vaebench.distributions import LOG_2PI, kl_divergence
-from vaebench.evaluation.base import Context, Measurement, NotApplicableError, mean_and_error, need_data
-from vaebench.ranges import Several
+from vaebench.evaluation.base import Context, Measurement, NotApplicableError, mean_and_error, require_data
+from vaebench.ranges import AtLeastTwo
 
 TILE = 1000  # rows of the N x N matrix at a time: 80 MB in float64 at N = 10,000
 
@@ -47,12 +47,12 @@ class MutualInformation:
 
     version: ClassVar = 2
 
-    def __init__(self, *, num_data: Several | None) -> None:
+    def __init__(self, *, num_data: AtLeastTwo | None) -> None:
         self.num_data = num_data
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True)
+        context.require(latent=True)
         q = context.encoded("test")[: self.num_data]
         if not hasattr(q, "log_prob_pairs"):
             raise NotApplicableError("the posterior's density at another datum's code has no closed form")
@@ -60,7 +60,7 @@ class MutualInformation:
         if q.mean.device.type == "mps":  # no float64 there
             q = q.to("cpu")
         n = len(q)
-        need_data(n, LEAST)
+        require_data(n, LEAST)
         z = q.rsample(1)[0].double()
         log_own, lower, upper = sandwich(q, z, partial(context.track, name="mutual information"))
         log_pz = context.prior.log_prob(z.to(context.device) if z.device != context.device else z).to(z)

@@ -22,7 +22,7 @@ from vaebench.evaluation.information.density_ratio import Fitting, Pair, codes, 
 from vaebench.evaluation.information.mutual_information import MutualInformation
 from vaebench.evaluation.plots import ACCENT, INK, new_figure
 from vaebench.model import Model
-from vaebench.ranges import Count, Positive, Several
+from vaebench.ranges import AtLeastTwo, Count, Positive
 from vaebench.seeding import derive_seed
 
 KINDS = ("kl", "marginal_kl", "mi_direct")
@@ -57,7 +57,7 @@ class Propagation:
         decoder: Literal["both", "trained"],
         num_runs: Count,
         num_steps: Count,
-        batch_size: Several,
+        batch_size: AtLeastTwo,
         width: Count,
         lr: Positive,
         num_draws: Count,
@@ -69,7 +69,7 @@ class Propagation:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True, test_data=2)
+        context.require(latent=True, test_data=2)
         decoder_layers(context.model)
         seeds = [derive_seed(context.seed, "propagation", "decoder", run) for run in range(self.num_runs)]
         models = [

@@ -25,7 +25,7 @@ class ActiveUnits:
         self.thresholds = thresholds
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True, test_data=2)
+        context.require(latent=True, test_data=2)
         mean = context.encoded("test").mean.cpu().double()
         variance = mean.var(0)
         context.save_arrays("latent_variances", variance=variance.numpy())

@@ -10,7 +10,7 @@ import torch
 
 from vaebench.evaluation.base import Context, Measurement, mean_and_error
 from vaebench.evaluation.plots import ACCENT, INK, new_figure
-from vaebench.ranges import Several
+from vaebench.ranges import AtLeastTwo
 
 
 class CodeDistances:
@@ -27,12 +27,12 @@ class CodeDistances:
 
     version: ClassVar = 1
 
-    def __init__(self, *, num_data: Several | None) -> None:
+    def __init__(self, *, num_data: AtLeastTwo | None) -> None:
         self.num_data = num_data
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True, test_data=2)
+        context.require(latent=True, test_data=2)
         z = context.encoded("test")[: self.num_data].rsample(1)[0].cpu().double()
         n, dim = z.shape
         distance = (z - z.mean(0)).norm(dim=1)

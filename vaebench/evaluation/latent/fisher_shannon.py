@@ -14,7 +14,7 @@ from vaebench.distributions import LOG_2PI
 from vaebench.evaluation.base import Context, Measurement, NotApplicableError, mean_and_error, scaled
 from vaebench.evaluation.plots import ACCENT, INK, new_figure
 from vaebench.evaluation.posterior_score import push_with_score
-from vaebench.ranges import Several
+from vaebench.ranges import AtLeastTwo
 
 BATCH = 500
 
@@ -38,11 +38,11 @@ class FisherShannon:
 
     version: ClassVar = 2
 
-    def __init__(self, *, num_flow_data: Several) -> None:
+    def __init__(self, *, num_flow_data: AtLeastTwo) -> None:
         self.num_flow_data = num_flow_data
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True)
+        context.require(latent=True)
         q: Any = context.encoded("test")
         if context.model.has_gaussian_posterior:
             logvar = q.logvar.cpu().double()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vaebench.data.spec import SplitName
 from vaebench.evaluation.base import Context, Measurement, NotApplicableError
-from vaebench.ranges import Count, Decay, Positive
+from vaebench.ranges import Count, Momentum, Positive
 from vaebench.seeding import derive_seed
 
 HELD_OUT: tuple[SplitName, SplitName] = ("valid", "test")
@@ -49,9 +49,9 @@ class SVMProbe:
         from sklearn.multiclass import OneVsOneClassifier
         from sklearn.svm import SVC, LinearSVC
 
-        context.need(latent=True, labels=True)
+        context.require(latent=True, labels=True)
         x, y = features(context, "train")
-        need_classes(y[: self.num_train])
+        require_classes(y[: self.num_train])
         train = x[: self.num_train].numpy(), y[: self.num_train].numpy()
         valid, test = (tuple(part.numpy() for part in features(context, split)) for split in HELD_OUT)
 
@@ -83,7 +83,7 @@ class MLPProbe:
         self,
         *,
         hidden: Count,
-        dropout: Decay,
+        dropout: Momentum,
         lr: Positive,
         batch_size: Count,
         epochs: Count,
@@ -98,13 +98,13 @@ class MLPProbe:
         self.patience = patience
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True, labels=True)
+        context.require(latent=True, labels=True)
         device = context.device
         (x, y), (valid_x, valid_y), (test_x, test_y) = (
             tuple(part.to(device) for part in features(context, split))
             for split in ("train", "valid", "test")  # type: ignore[arg-type]
         )
-        need_classes(y)
+        require_classes(y)
         assert context.spec.num_classes is not None
         probe = nn.Sequential(
             nn.Linear(x.shape[1], self.hidden),
@@ -141,7 +141,7 @@ def features(context: Context, split: SplitName) -> tuple[Tensor, Tensor]:
     return context.encoded(split).mean.cpu(), labels.cpu()
 
 
-def need_classes(y: Tensor) -> None:
+def require_classes(y: Tensor) -> None:
     """Raises NotApplicableError where a probe would have no classes to tell apart."""
     if len(y.unique()) < 2:
         raise NotApplicableError("all training data are of one class")

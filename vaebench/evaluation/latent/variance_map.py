@@ -14,7 +14,7 @@ from torch import Tensor
 from vaebench.distributions import log_mean_exp
 from vaebench.evaluation.base import Context, Measurement, NotApplicableError
 from vaebench.evaluation.plots import image_grid, new_figure
-from vaebench.ranges import Count, Fraction, Positive, Several
+from vaebench.ranges import AtLeastTwo, Count, Positive, UnitInterval
 
 TILE = 100  # points at a time against all data: 40 MB of float64 at N = 50,000
 ALIKE = 1e-5  # spread over size, below which numbers differ by their rounding alone
@@ -54,11 +54,11 @@ class PosteriorVarianceMap:
     def __init__(
         self,
         *,
-        num_cells: Several,
+        num_cells: AtLeastTwo,
         reach: Positive | None,
         num_digits: Count,
-        mask_below: Fraction,
-        num_codes: Several,
+        mask_below: UnitInterval,
+        num_codes: AtLeastTwo,
     ) -> None:
         self.num_cells = num_cells
         self.reach = reach
@@ -68,7 +68,7 @@ class PosteriorVarianceMap:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True)
+        context.require(latent=True)
         if context.model.latent_dim != 2:
             raise NotApplicableError(f"a map needs 2 latent units, and there are {context.model.latent_dim}")
         if not context.model.decodes_in_parallel:

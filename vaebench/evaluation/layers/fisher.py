@@ -15,7 +15,7 @@ from vaebench.evaluation.base import Context, Measurement, NotApplicableError, m
 from vaebench.evaluation.layers.fisher_estimates import energies, factored_traces, squares, surrogates
 from vaebench.evaluation.layers.per_example_gradients import Recording, num_parameters, recorded
 from vaebench.evaluation.posterior_score import log_density_of_draw
-from vaebench.ranges import Count, Several
+from vaebench.ranges import AtLeastTwo, Count
 
 BATCH = 100
 
@@ -48,13 +48,13 @@ class LayerFisher:
 
     version: ClassVar = 1
 
-    def __init__(self, *, kind: Kind, num_data: Several | None, num_samples: Count) -> None:
+    def __init__(self, *, kind: Kind, num_data: AtLeastTwo | None, num_samples: Count) -> None:
         self.kind = kind
         self.num_data = num_data
         self.num_samples = num_samples
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True, density=self.kind in ("empirical_fisher", "authors_surrogate"))
+        context.require(latent=True, density=self.kind in ("empirical_fisher", "authors_surrogate"))
         layers = dict(context.model.named_layers())
         if not context.model.has_density:
             layers = side_of(layers, "encoder")
@@ -122,7 +122,7 @@ class LayerFisher:
             yield encoding, log_q
         if decoder:
             with torch.no_grad():
-                drawn = model.draw(z)
+                drawn = model.sample_x(z)
             point = Gaussian(z, torch.full_like(z, -torch.inf))
             with recorded(decoder, len(x)) as decoding:
                 log_px_z = model.terms(drawn, 1, q=point, p=context.prior).log_px_z[0]

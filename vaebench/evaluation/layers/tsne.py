@@ -28,7 +28,7 @@ class LayerTSNE:
         self.perplexity = perplexity
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True)
+        context.require(latent=True)
         if context.spec.vocabulary is not None:
             raise NotApplicableError("a sentence has a representation for each of its words")
         data, *hidden = representations(context.model, context.test_data[: self.num_data])

@@ -21,7 +21,7 @@ from vaebench.evaluation.base import (
 from vaebench.evaluation.likelihood.annealing import PILOTS, Annealing, Chains, Schedule, temperatures
 from vaebench.evaluation.likelihood.hmc import Densities
 from vaebench.evaluation.partial_results import Scratch
-from vaebench.ranges import Count, Natural, Several
+from vaebench.ranges import AtLeastTwo, Count, NonNegativeInt
 from vaebench.seeding import derive_seed, seeded
 
 Start = Literal["prior", "posterior"]
@@ -52,9 +52,9 @@ class AnnealedImportanceSampling:
         *,
         num_data: Count | None,
         subset: Subset,
-        num_simulated: Natural,
-        num_chains: Several,
-        num_temperatures: Several,
+        num_simulated: NonNegativeInt,
+        num_chains: AtLeastTwo,
+        num_temperatures: AtLeastTwo,
         num_leapfrog: Count,
         schedule: Schedule,
         start: Start,
@@ -69,7 +69,7 @@ class AnnealedImportanceSampling:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(density=True, latent=True)
+        context.require(density=True, latent=True)
         if self.start == "posterior" and not context.model.has_gaussian_posterior:
             raise NotApplicableError("start=posterior needs the density of a Gaussian q(z|x)")
         yield from self._on_data(context)
@@ -102,7 +102,7 @@ class AnnealedImportanceSampling:
         def problem(start: int, stop: int) -> Problem:
             generator = _generator(context, "simulated", start)
             z = context.prior.rsample(stop - start, generator)
-            x = context.model.draw(z, generator)
+            x = context.model.sample_x(z, generator)
             if self.start == "prior":
                 return Problem(x, None, z)
             with seeded(derive_seed(context.seed, "bdmc", "encode", start)):

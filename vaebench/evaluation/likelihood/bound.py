@@ -12,7 +12,7 @@ from vaebench.evaluation.base import Context, Measurement, mean_and_error
 from vaebench.ranges import Count
 
 
-class Bound:
+class EvidenceLowerBound:
     """E_q[log p(x|z)] - KL(q(z|x) || p(z)) and its two halves (Kingma & Welling 2014, eq. 3), at beta 1.
 
     The mean over `num_samples` draws of z per datum; the KL in closed form where there is one. Standard
@@ -26,7 +26,7 @@ class Bound:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        log_px_z, rate, rate_per_unit = halves(context, self.num_samples)
+        log_px_z, rate, rate_per_unit = reconstruction_and_kl(context, self.num_samples)
         if rate_per_unit is not None:
             context.save_arrays("kl_per_unit", kl=rate_per_unit.numpy())
         per_datum = {"elbo": log_px_z - rate, "reconstruction": log_px_z, "kl": rate}
@@ -42,9 +42,9 @@ class Bound:
 
 
 @torch.no_grad()
-def halves(context: Context, num_samples: int) -> tuple[Tensor, Tensor, Tensor | None]:
+def reconstruction_and_kl(context: Context, num_samples: int) -> tuple[Tensor, Tensor, Tensor | None]:
     """E_q[log p(x|z)] and KL of each test datum, `[N]`, and the KL's mean per unit `[D]`, if closed."""
-    context.need(density=True, latent=True)
+    context.require(density=True, latent=True)
     q = context.encoded("test")
     size = max(1, context.rows_per_chunk() // num_samples)
     reconstruction, kl, kl_units = [], [], []

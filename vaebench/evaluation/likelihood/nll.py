@@ -40,7 +40,7 @@ class ImportanceSampledNLL:
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
         is_exact = context.model.has_exact_density
-        context.need(density=True, latent=not is_exact)
+        context.require(density=True, latent=not is_exact)
         chosen = context.subset(self.num_data, self.subset).to(context.device)
         x, q = context.test_data[chosen], context.encoded("test")[chosen]
         n, num = len(x), 1 if is_exact else self.num_samples

@@ -65,7 +65,7 @@ class PosteriorGaps:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(density=True, latent=True)
+        context.require(density=True, latent=True)
         chosen = context.subset(self.num_data, self.subset).to(context.device)
         q = context.encoded("test")[chosen]
         rows, local = self._all(context.test_data[chosen], q, context)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vaebench.evaluation.base import Context, Measurement, mean_and_error
-from vaebench.evaluation.likelihood.bound import halves
+from vaebench.evaluation.likelihood.bound import reconstruction_and_kl
 from vaebench.evaluation.plots import ACCENT, INK, new_figure
 from vaebench.ranges import Count
 
@@ -29,7 +29,7 @@ class RateDistortion:
         self.num_samples = num_samples
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        log_px_z, rates, _ = halves(context, self.num_samples)
+        log_px_z, rates, _ = reconstruction_and_kl(context, self.num_samples)
         rate, rate_error = mean_and_error(rates)
         distortion, distortion_error = mean_and_error(-log_px_z)
         path = {

@@ -14,7 +14,7 @@ from vaebench.evaluation.base import Context, Measurement, NotApplicableError
 from vaebench.evaluation.partial_results import Scratch
 from vaebench.evaluation.plots import ACCENT, INK, new_figure, save_images
 from vaebench.evaluation.samples.sample_quality import Quality, compact, expand
-from vaebench.ranges import Count, Several
+from vaebench.ranges import AtLeastTwo, Count
 from vaebench.seeding import derive_seed, seeded
 
 Start = Literal["noise", "data", "both"]
@@ -47,10 +47,10 @@ class MarkovChain:
         *,
         num_chains: Enough,
         num_steps: Count,
-        num_kept: Several,
+        num_kept: AtLeastTwo,
         start: Start,
         num_data: Enough | None,
-        num_train: Several | None,
+        num_train: AtLeastTwo | None,
     ) -> None:
         self.num_chains = num_chains
         self.kept = kept_steps(num_steps, num_kept)
@@ -60,7 +60,7 @@ class MarkovChain:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True)
+        context.require(latent=True)
         if context.spec.kind == "tokens":
             raise NotApplicableError("distances between tokens mean nothing")
         first, others = self._divide(context)
@@ -207,7 +207,7 @@ def drawn(
     for low in range(len(begun), num, chunk):
         context.check_stop()
         with seeded(derive_seed(context.seed, "chain", *names, low)):
-            parts.append(context.model.draw(codes(slice(low, min(low + chunk, num)))))
+            parts.append(context.model.sample_x(codes(slice(low, min(low + chunk, num)))))
         keep(parts)
     return torch.cat(parts)
 

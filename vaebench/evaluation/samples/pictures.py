@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vaebench.evaluation.base import Context, Measurement, NotApplicableError
-from vaebench.evaluation.plots import ACCENT, INK, need_images, new_figure, save_images, scatter, tsne
+from vaebench.evaluation.plots import ACCENT, INK, new_figure, require_images, save_images, scatter, tsne
 from vaebench.ranges import Count, Positive
 
 
@@ -51,8 +51,8 @@ class Reconstructions:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        need_images(context)
-        context.need(latent=True)
+        require_images(context)
+        context.require(latent=True)
         x = context.test_data[: self.num]
         pairs = torch.cat([x, context.model.reconstruct(x)])
         save_images(context, "reconstructions", pairs, len(x), "test data, and their reconstructions below")
@@ -69,7 +69,7 @@ class PriorSamples:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        need_images(context)
+        require_images(context)
         columns = max(1, round(self.num**0.5))
         save_images(context, "samples", context.model.sample(self.num), columns, "samples from the prior")
         yield from ()
@@ -87,15 +87,15 @@ class LatentTraversal:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        need_images(context)
-        context.need(latent=True, test_data=2)
+        require_images(context)
+        context.require(latent=True, test_data=2)
         mean = context.encoded("test").mean
         units = mean.var(0).argsort(descending=True)[: self.num_units]
         positions = torch.linspace(-self.reach, self.reach, self.num_steps, device=mean.device)
         codes = mean[:1].repeat(len(units) * self.num_steps, 1)
         rows = torch.arange(len(codes), device=mean.device)
         codes[rows, units.repeat_interleave(self.num_steps)] = positions.repeat(len(units))
-        images = context.model.render(codes)
+        images = context.model.decode_image(codes)
         title = f"a row per latent unit, most active first; from {-self.reach:g} to {self.reach:g}"
         save_images(context, "traversal", images, self.num_steps, title)
         yield from ()
@@ -107,7 +107,7 @@ class LatentSpectrum:
     version: ClassVar = 1
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True, test_data=2)
+        context.require(latent=True, test_data=2)
         variance = context.encoded("test").mean.cpu().double().var(0).sort(descending=True).values.numpy()
         figure, axis = new_figure(5, 3)
         axis.semilogy(np.arange(1, len(variance) + 1), variance.clip(1e-8), ".-", color=INK)
@@ -128,7 +128,7 @@ class LatentTSNE:
         self.perplexity = perplexity
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        context.need(latent=True)
+        context.require(latent=True)
         points = tsne(context.encoded("test").mean[: self.num_data], self.perplexity)
         figure, axis = new_figure(5.5, 5)
         scatter(axis, points, context.splits.test.y)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from vaebench.evaluation.base import Context, Measurement, NotApplicableError
 from vaebench.evaluation.samples.text_decoding import at_temperature, beam_search, greedy
-from vaebench.ranges import Count, Positive, Several
-from vaebench.text import END, PAD, Writer, write
+from vaebench.ranges import AtLeastTwo, Count, Positive
+from vaebench.text import END, PAD, TextDecoder, generate
 
 
 class Sentences:
@@ -25,7 +25,9 @@ class Sentences:
 
     version: ClassVar = 1
 
-    def __init__(self, *, num: Count, temperatures: list[Positive], beam: Count, num_steps: Several) -> None:
+    def __init__(
+        self, *, num: Count, temperatures: list[Positive], beam: Count, num_steps: AtLeastTwo
+    ) -> None:
         self.num = num
         self.temperatures = temperatures
         self.beam = beam
@@ -33,28 +35,28 @@ class Sentences:
 
     @torch.no_grad()
     def run(self, context: Context) -> Iterator[Measurement]:
-        writer, words = context.model.writer, context.spec.vocabulary
-        if writer is None or words is None:
+        text_decoder, words = context.model.text_decoder, context.spec.vocabulary
+        if text_decoder is None or words is None:
             raise NotApplicableError("the data are no sentences")
         z = context.prior.rsample(self.num)
         few = self.num if context.model.has_latent else 1
-        blocks = {"greedy": spell(write(writer, z[:few], greedy), words)}
+        blocks = {"greedy": spell(generate(text_decoder, z[:few], greedy), words)}
         for temperature in self.temperatures:
-            drawn = write(writer, z, at_temperature(temperature))
+            drawn = generate(text_decoder, z, at_temperature(temperature))
             blocks[f"temperature {temperature:g}"] = spell(drawn, words)
-        blocks[f"beam of {self.beam}"] = self._searched(writer, z[:few], words, context)
+        blocks[f"beam of {self.beam}"] = self._searched(text_decoder, z[:few], words, context)
         file(context, "samples", blocks)
         if context.model.has_latent:
-            self._code(writer, words, context)
+            self._code(text_decoder, words, context)
         yield from ()
 
-    def _code(self, writer: Writer, words: Sequence[str], context: Context) -> None:
+    def _code(self, text_decoder: TextDecoder, words: Sequence[str], context: Context) -> None:
         """Reconstructions and interpolations, of test sentences by the seed."""
         chosen = context.subset(self.num, "random").to(context.device)
         x, mean = context.test_data[chosen], context.encoded("test")[chosen].mean
         originals = spell(x, words)
-        greedily = spell(write(writer, mean, greedy), words)
-        searched = self._searched(writer, mean, words, context)
+        greedily = spell(generate(text_decoder, mean, greedy), words)
+        searched = self._searched(text_decoder, mean, words, context)
         file(
             context,
             "reconstructions",
@@ -69,13 +71,15 @@ class Sentences:
         blocks = {}
         for number, (first, last) in enumerate(zip(range(len(x) - 1), range(1, len(x)), strict=True), 1):
             path = torch.lerp(mean[first], mean[last], weights)
-            between = [f"  {sentence}" for sentence in spell(write(writer, path, greedy), words)]
+            between = [f"  {sentence}" for sentence in spell(generate(text_decoder, path, greedy), words)]
             blocks[f"{number}"] = [originals[first], *between, originals[last]]
         file(context, "interpolations", blocks or {"none: it takes two test sentences, and there is one": []})
 
-    def _searched(self, writer: Writer, z: Tensor, words: Sequence[str], context: Context) -> list[str]:
+    def _searched(
+        self, text_decoder: TextDecoder, z: Tensor, words: Sequence[str], context: Context
+    ) -> list[str]:
         rows = context.track(range(len(z)), "beam search")
-        return spell(torch.stack([beam_search(writer, z[row], self.beam)[0] for row in rows]), words)
+        return spell(torch.stack([beam_search(text_decoder, z[row], self.beam)[0] for row in rows]), words)
 
 
 def spell(x: Tensor, words: Sequence[str]) -> list[str]:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from vaebench.distributions import kl_divergence
 from vaebench.evaluation.base import Context, Measurement, NotApplicableError, mean_and_error
-from vaebench.evaluation.plots import ACCENT, INK, need_images, new_figure, save_images
-from vaebench.ranges import Count, Several
+from vaebench.evaluation.plots import ACCENT, INK, new_figure, require_images, save_images
+from vaebench.ranges import AtLeastTwo, Count
 
 
 class StepByStep:
@@ -33,7 +33,7 @@ class StepByStep:
 
     version: ClassVar = 1
 
-    def __init__(self, *, num_data: Several | None, num_samples: Several, num_shown: Count) -> None:
+    def __init__(self, *, num_data: AtLeastTwo | None, num_samples: AtLeastTwo, num_shown: Count) -> None:
         self.num_data = num_data
         self.num_samples = num_samples
         self.num_shown = num_shown
@@ -43,7 +43,7 @@ class StepByStep:
         model = context.model
         if model.num_steps == 0:
             raise NotApplicableError("the model has no steps")
-        need_images(context)
+        require_images(context)
         chosen = context.subset(self.num_data, "random").to(context.device)
         x, q = context.test_data[chosen], context.encoded("test")
         z, prior_z = q[chosen].rsample(1)[0], context.prior.rsample(self.num_samples)
@@ -75,7 +75,7 @@ class StepByStep:
         context.save_arrays("steps", **arrays, sharpness_data=np.array([mean, error], dtype=float))
         context.save_figure("steps", draw(arrays, mean))
         shown = slice(self.num_shown)
-        samples, reconstructions = model.columns(prior_z[shown]), model.columns(z[shown])
+        samples, reconstructions = model.images_by_step(prior_z[shown]), model.images_by_step(z[shown])
         show(context, "steps_samples", torch.rand_like(samples[0]), samples, "noise")
         show(context, "steps_reconstructions", x[shown], reconstructions, "test data")
 
@@ -86,7 +86,7 @@ def by_step(context: Context, z: Tensor, measure: Callable[[Tensor, slice], Tens
     parts = []
     for start in context.track(range(0, len(z), size), "steps"):
         rows = slice(start, start + size)
-        parts.append(measure(context.model.columns(z[rows]), rows).double())
+        parts.append(measure(context.model.images_by_step(z[rows]), rows).double())
     return torch.cat(parts, 1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vaebench.text import END, PAD, Pick, Writer, append
+from vaebench.text import END, PAD, TextDecoder, TokenSampler, append
 
 
 def greedy(logits: Tensor) -> Tensor:
@@ -13,7 +13,7 @@ def greedy(logits: Tensor) -> Tensor:
     return logits.argmax(-1)
 
 
-def at_temperature(temperature: float, generator: torch.Generator | None = None) -> Pick:
+def at_temperature(temperature: float, generator: torch.Generator | None = None) -> TokenSampler:
     """Picks from softmax(logits / temperature): at 1 a draw from p(x|z), towards 0 greedy."""
 
     def pick(logits: Tensor) -> Tensor:
@@ -23,21 +23,21 @@ def at_temperature(temperature: float, generator: torch.Generator | None = None)
 
 
 @torch.no_grad()
-def beam_search(writer: Writer, z: Tensor, width: int) -> tuple[Tensor, float]:
+def beam_search(text_decoder: TextDecoder, z: Tensor, width: int) -> tuple[Tensor, float]:
     """The most probable sentence found for one code `z [D]`, `[L]`, and its log p(x|z) in nats.
 
     After each token the `width` most probable beginnings are kept, finished sentences among them, until the
     most probable is finished: no continuation of another can overtake it. Log probabilities are not divided
     by the length. Of the sentences that reach L tokens, the last is END.
     """
-    tokens, state = writer.first(z.unsqueeze(0)), writer.begin(z.unsqueeze(0))
-    x = torch.full((1, writer.length), PAD, device=z.device)
+    tokens, state = text_decoder.first(z.unsqueeze(0)), text_decoder.begin(z.unsqueeze(0))
+    x = torch.full((1, text_decoder.length), PAD, device=z.device)
     log_p = z.new_zeros(1)
     goes_on = torch.ones(1, dtype=torch.bool, device=z.device)
-    for position in range(writer.length):
-        logits, state = writer.advance(tokens, state)
+    for position in range(text_decoder.length):
+        logits, state = text_decoder.advance(tokens, state)
         log_next = torch.log_softmax(logits, -1)
-        if position == writer.length - 1:
+        if position == text_decoder.length - 1:
             log_next[:, :END] = log_next[:, END + 1 :] = -torch.inf
         log_next[~goes_on] = -torch.inf  # a finished sentence has one continuation, itself
         log_next[~goes_on, END] = 0

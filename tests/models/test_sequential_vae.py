@@ -20,7 +20,7 @@ from vaebench.distributions import Gaussian
 from vaebench.errors import UserError
 from vaebench.likelihoods.bernoulli import Bernoulli
 from vaebench.likelihoods.gaussian import Gaussian as GaussianLikelihood
-from vaebench.models.sequential import SequentialVAE, corrupted
+from vaebench.models.sequential_vae import SequentialVAE, corrupted
 
 SHAPE = (3, 6, 8)
 NUM_PIXELS = math.prod(SHAPE)
@@ -156,7 +156,7 @@ def test_samples_are_the_means_of_the_last_step_and_follow_their_generator() -> 
     assert torch.equal(sample, model.sample(4, torch.Generator().manual_seed(9)))
     assert torch.equal(torch.get_rng_state(), state)
     z = torch.randn(4, 15, generator=torch.Generator().manual_seed(9))
-    columns = model.columns(z)
+    columns = model.images_by_step(z)
     assert columns.shape == (3, 4, *SHAPE)
     torch.testing.assert_close(columns, torch.stack([(y + 1) / 2 for y in by_hand(model, z)]))
     assert torch.equal(sample, columns[-1])
@@ -164,14 +164,14 @@ def test_samples_are_the_means_of_the_last_step_and_follow_their_generator() -> 
     assert columns.max() <= 1
     torch.testing.assert_close(model.decode_mean(z[None])[0], columns[-1])
     x = images(4)
-    assert torch.equal(model.reconstruct(x), model.columns(model.encode(x).mean)[-1])
+    assert torch.equal(model.reconstruct(x), model.images_by_step(model.encode(x).mean)[-1])
 
 
 @pytest.mark.parametrize(("kind", "last"), [("binary", 1), ("uint8", 255), ("unit", None)])
 def test_draws_have_the_levels_of_the_data(kind: str, last: int | None) -> None:
     model = model_of(kind=kind)
     z = torch.randn(4, 15, generator=torch.Generator().manual_seed(9))
-    drawn, mean = model.draw(z), model.render(z)
+    drawn, mean = model.sample_x(z), model.decode_image(z)
     if last is None:
         assert torch.equal(drawn, mean)
     else:
@@ -214,7 +214,9 @@ def test_batch_norm_takes_the_batchs_statistics_in_training_and_running_ones_aft
     model, x = model_of(), images(6)
     torch.testing.assert_close(model.encode(x[:2]).mean, model.encode(x).mean[:2])
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    torch.testing.assert_close(model.columns(torch.ones(2, 15)), model.columns(torch.ones(4, 15))[:, :2])
+    torch.testing.assert_close(
+        model.images_by_step(torch.ones(2, 15)), model.images_by_step(torch.ones(4, 15))[:, :2]
+    )
     assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
     model.train()
     assert not torch.allclose(model.encode(x[:2]).mean, model.encode(x).mean[:2], atol=1e-3)

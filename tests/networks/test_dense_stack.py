@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from vaebench.networks.dense_stack import Resample, Stack
 from vaebench.networks.mlp import MLPDecoder, MLPEncoder
 from vaebench.networks.skip_mlp import SkipMLPDecoder
-from vaebench.networks.stack import Resample, Stack
 from vaebench.testing import PLAIN
 
 SIZES = [6, 5, 5, 5]

@@ -116,7 +116,7 @@ class SequentialVAE(Model):
             y = y.to(z.dtype)
             yield y
 
-    def columns(self, z: Tensor) -> Tensor:
+    def images_by_step(self, z: Tensor) -> Tensor:
         return torch.stack([unscaled(y) for y in self.chain(z)])
 
     def decode(self, z: Tensor, x: Tensor | None = None) -> Tensor:
@@ -139,20 +139,20 @@ class SequentialVAE(Model):
             log_px_z = log_px_z + self.likelihood.log_prob(target, y.unflatten(0, z.shape[:2]))
         return Terms(log_px_z=log_px_z, z=z, q=q, p=p)
 
-    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def sample_x(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The mean of the last step, at the nearest level where data have levels."""
-        x = self.render(z)
+        x = self.decode_image(z)
         last = LEVELS.get(self.spec.kind)
         return x if last is None else (x * last).round() / last
 
-    def render(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def decode_image(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return self.decode_mean(z.unsqueeze(0)).squeeze(0)
 
     def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
-        return self.render(self.prior_distribution().rsample(num, generator))
+        return self.decode_image(self.prior_distribution().rsample(num, generator))
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        return self.render(self.encode(x).mean)
+        return self.decode_image(self.encode(x).mean)
 
 
 def scaled(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaebench.networks.layers import ACTIVATIONS, Activation, start_as_he
+from vaebench.networks.layers import ACTIVATIONS, Activation, he_init_
 
 Skip = Literal["none", "residual", "long"]
 """residual: h_l = f_l(h_{l-1}) + g(h_{l-1}) (SCVAE, eq. 11). long: h_L = f_L(h_{L-1}) + g(h_1) alone."""
@@ -57,7 +57,7 @@ class Stack(nn.Module):
                 )
         self.sources = _sources(skip, len(self.layers))
         if init == "he":
-            start_as_he(self.layers)
+            he_init_(self.layers)
 
     def forward(self, h: Tensor) -> Tensor:
         outputs = [h]

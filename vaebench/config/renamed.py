@@ -1,0 +1,105 @@
+"""Names that changed: classes that moved, options that were renamed or added.
+
+The config hash contains the `_target_` and the options of every part that is trained. These tables let a
+class or an option get another name without a new hash: the hash is computed with the names of the time when
+the first run was made, everything else uses today's names. A stored config, or a file of a user, may have any
+name that ever was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+MOVED: dict[str, str] = {  # an earlier target -> today's; of several earlier ones, the first is hashed
+    "vaebench.models.sequential.SequentialVAE": "vaebench.models.sequential_vae.SequentialVAE",
+    # Evaluators are not hashed; these let the suites of users build.
+    **{
+        f"vaebench.evaluation.{old}": f"vaebench.evaluation.{new}"
+        for old, new in {
+            "active_units.ActiveUnits": "latent.active_units.ActiveUnits",
+            "ais.AnnealedImportanceSampling": "likelihood.ais.AnnealedImportanceSampling",
+            "bound.Bound": "likelihood.bound.EvidenceLowerBound",
+            "density_ratio_mi.DensityRatioMI": "information.density_ratio_mi.DensityRatioMI",
+            "distances.CodeDistances": "latent.code_distances.CodeDistances",
+            "figures.LatentSpectrum": "samples.pictures.LatentSpectrum",
+            "figures.LatentTSNE": "samples.pictures.LatentTSNE",
+            "figures.LatentTraversal": "samples.pictures.LatentTraversal",
+            "figures.PriorSamples": "samples.pictures.PriorSamples",
+            "figures.Reconstructions": "samples.pictures.Reconstructions",
+            "figures.TrainingCurves": "samples.pictures.TrainingCurves",
+            "fisher_shannon.FisherShannon": "latent.fisher_shannon.FisherShannon",
+            "information_curves.InformationCurves": "information.information_curves.InformationCurves",
+            "layer_fisher.LayerFisher": "layers.fisher.LayerFisher",
+            "layer_tsne.LayerTSNE": "layers.tsne.LayerTSNE",
+            "markov_chain.MarkovChain": "samples.markov_chain.MarkovChain",
+            "mutual_information.MutualInformation": "information.mutual_information.MutualInformation",
+            "nll.ImportanceSampledNLL": "likelihood.nll.ImportanceSampledNLL",
+            "posterior_gaps.PosteriorGaps": "likelihood.posterior_gaps.PosteriorGaps",
+            "probes.MLPProbe": "latent.probes.MLPProbe",
+            "probes.SVMProbe": "latent.probes.SVMProbe",
+            "propagation.Propagation": "information.propagation.Propagation",
+            "rate_distortion.RateDistortion": "likelihood.rate_distortion.RateDistortion",
+            "sentences.Sentences": "samples.sentences.Sentences",
+            "sequential.StepByStep": "samples.step_by_step.StepByStep",
+            "variance_map.PosteriorVarianceMap": "latent.variance_map.PosteriorVarianceMap",
+        }.items()
+    },
+}
+
+RENAMED: dict[str, dict[str, str]] = {  # today's target -> an earlier option -> today's
+    "vaebench.networks.gated_pixelcnn.GatedPixelCNNDecoder": {"starts_from_data": "init_from_data"},
+}
+
+ADDED: dict[str, dict[str, Any]] = {}
+"""Today's target -> an option that came later -> the value that means what was done before. With that value
+the option is left out of the hash; a stored config without the option gets it."""
+
+
+def todays(config: Mapping[str, Any], advise: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """A config with today's names, whatever names it has; `advise` gets one line for each that changed."""
+
+    def node(value: Any, path: str) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        target, changed = value.get("_target_"), dict(value)
+        if target in MOVED:
+            changed["_target_"] = target = MOVED[target]
+            advise(f"{path}._target_: {value['_target_']} is now {target}")
+        renamed = RENAMED.get(target, {}) if isinstance(target, str) else {}
+        for old in renamed.keys() & changed.keys():
+            advise(f"{path}.{old}: this option is now {renamed[old]}")
+        added = ADDED.get(target, {}) if isinstance(target, str) else {}
+        options = {renamed.get(key, key): inner for key, inner in changed.items()}
+        return {
+            key: node(inner, f"{path}.{key}" if path else str(key))
+            for key, inner in (added | options).items()
+        }
+
+    return node(config, "")
+
+
+def first_hashed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config of today's names with those that its hash is computed with."""
+    earlier = {new: old for old, new in reversed(MOVED.items())}
+
+    def node(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        target = value.get("_target_")
+        if not isinstance(target, str):
+            return {key: node(inner) for key, inner in value.items()}
+        names = {new: old for old, new in reversed(RENAMED.get(target, {}).items())}
+        added = ADDED.get(target, {})
+        return {
+            names.get(key, key): earlier.get(target, target) if key == "_target_" else node(inner)
+            for key, inner in value.items()
+            if key not in added or inner != added[key]
+        }
+
+    return node(config)
+
+
+def todays_option(old: str) -> str | None:
+    """Today's name of an option of any class, or None where no option was called so."""
+    return next((names[old] for names in RENAMED.values() if old in names), None)
