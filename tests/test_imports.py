@@ -26,23 +26,26 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
     "text": "",
     "model": "data.spec distributions terms text",
     "lock": "errors",
+    "layout": "",
+    "parts": "distributions errors terms",
     "data.spec": "errors",
     "data": "data seeding atomic ranges errors text",
-    "networks": "networks ranges errors text",
+    "networks": "networks parts ranges errors text",
     "priors": "distributions ranges",
     "likelihoods": "likelihoods distributions ranges text",
-    "posteriors": "posteriors distributions errors networks ranges",
-    "models": "models model errors networks priors posteriors likelihoods terms distributions data.spec "
+    "posteriors": "posteriors distributions errors networks parts ranges",
+    "models": "models model errors networks parts priors posteriors likelihoods terms distributions "
+    "data.spec ranges text",
+    "objectives": "objectives errors model parts distributions terms ranges",
+    "evaluation": "evaluation layout model parts terms distributions data.spec data.batches seeding atomic "
     "ranges text",
-    "objectives": "objectives errors model distributions terms ranges",
-    "evaluation": "evaluation model terms distributions data.spec data.batches seeding atomic ranges text",
-    "config": "config atomic errors ranges",
-    "runner": "runner config data models model objectives evaluation terms distributions "
+    "config": "config atomic errors layout ranges",
+    "runner": "runner config data layout models model parts objectives evaluation terms distributions "
     "seeding atomic ranges errors lock text",
-    "reporting": "reporting config atomic errors lock",
+    "reporting": "reporting config atomic errors layout lock",
     "report": "reporting atomic errors",
     "reproduce": "reporting config errors",
-    "testing": "data.spec distributions evaluation model models likelihoods networks posteriors priors "
+    "testing": "data.spec distributions evaluation model models likelihoods networks parts posteriors priors "
     "seeding",
     "train": "config runner errors",
     "__main__": "train",

@@ -34,6 +34,11 @@ class Posterior(Distribution, Protocol):
     @property
     def mean(self) -> Tensor: ...
 
+    def rsample_with_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor | None]:
+        """Return reparameterised samples `[S, B, D]`, and their log density `[S, B]` where sampling computes
+        it (a flow, whose inverse is slow); None where `log_prob` is as cheap."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: slice | Tensor) -> Posterior: ...
@@ -59,6 +64,9 @@ class Gaussian:
         shape = (num_samples, *self.mean.shape)
         noise = torch.randn(shape, dtype=self.mean.dtype, device=self.mean.device, generator=generator)
         return torch.addcmul(self.mean, self.std, noise)
+
+    def rsample_with_log_prob(self, num_samples: int) -> tuple[Tensor, None]:
+        return self.rsample(num_samples), None
 
     def log_prob(self, z: Tensor) -> Tensor:
         squared = (z - self.mean).square() * torch.exp(-self.logvar)

@@ -45,6 +45,8 @@ class Terms:
     """The posterior q(z|x)."""
     p: Distribution
     """The prior p(z)."""
+    sampled_log_qz_x: Tensor | None = None
+    """log q(z|x) where sampling has computed it, `[S, B]`; None: `log_qz_x` evaluates the density."""
 
     @once
     def log_pz(self) -> Tensor:
@@ -54,7 +56,7 @@ class Terms:
     @once
     def log_qz_x(self) -> Tensor:
         """log q(z|x), `[S, B]`."""
-        return self.q.log_prob(self.z)
+        return self.q.log_prob(self.z) if self.sampled_log_qz_x is None else self.sampled_log_qz_x
 
     @once
     def kl(self) -> Tensor | None:

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from vaebench.data.spec import DataSpec, Split, Splits
 from vaebench.distributions import Gaussian
-from vaebench.evaluation.base import Context, Evaluator, Measurement
+from vaebench.evaluation.base import Context, Measurement
 from vaebench.likelihoods.bernoulli import Bernoulli
 from vaebench.likelihoods.gaussian import Gaussian as GaussianLikelihood
 from vaebench.model import Model
 from vaebench.models.latent import LatentModel
 from vaebench.networks.mlp import MLPDecoder, MLPEncoder
-from vaebench.posteriors.diagonal import DiagonalPosterior, ELBOFunction
+from vaebench.parts import ELBOFunction, Evaluator
+from vaebench.posteriors.diagonal import DiagonalPosterior
 from vaebench.priors.standard import StandardPrior
 from vaebench.seeding import seeded
 
@@ -181,6 +182,9 @@ class Opaque:
     def rsample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         return self.inner.rsample(num_samples, generator)
 
+    def rsample_with_log_prob(self, num_samples: int) -> tuple[Tensor, None]:
+        return self.rsample(num_samples), None
+
     def log_prob(self, z: Tensor) -> Tensor:
         return self.inner.log_prob(z)
 
@@ -198,8 +202,8 @@ class Opaque:
 class OpaquePosterior(DiagonalPosterior):
     """A diagonal posterior whose distributions are `Opaque`."""
 
-    def forward(self, features: Tensor, bound: ELBOFunction) -> Opaque:  # type: ignore[override]
-        return Opaque(super().forward(features, bound))
+    def forward(self, features: Tensor, elbo: ELBOFunction) -> Opaque:  # type: ignore[override]
+        return Opaque(super().forward(features, elbo))
 
 
 def make_context(model: Model, test: Tensor | Split, directory: Path, **fields: Any) -> Context:

@@ -12,7 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from vaebench.data.spec import Split, Splits
-from vaebench.evaluation.base import Evaluator, Measurement
+from vaebench.evaluation.base import Measurement
+from vaebench.parts import Evaluator
 from vaebench.model import Model
 from vaebench.testing import make_context, measure, toy_spec
 

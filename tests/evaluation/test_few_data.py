@@ -166,7 +166,7 @@ def test_what_is_not_finite_is_told_and_filed_as_null(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     entry = run_one("infinite", Infinite(), {}, context_of(3, tmp_path))
-    assert "bad, worse came out infinite or NaN" in caplog.text
+    assert "not finite, stored as null: bad, worse" in caplog.text
     run = {"dataset": "toy", "model": "vae", "seed": 0, "tier": "full"}
     results = Results(tmp_path / "results.json", run)
     results.put(entry)

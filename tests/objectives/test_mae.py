@@ -15,9 +15,9 @@ from vaebench.distributions import LOG_2PI
 from vaebench.errors import UserError
 from vaebench.models.latent import LatentModel
 from vaebench.networks.mlp import MLPEncoder
-from vaebench.objectives.base import Loss
 from vaebench.objectives.elbo import ELBO
 from vaebench.objectives.mae import MAE
+from vaebench.parts import Loss
 from vaebench.priors.vamp import VampPrior
 from vaebench.runner.step import make_step
 from vaebench.testing import PLAIN, LinearGaussian, latent_model, set_affine, toy_spec

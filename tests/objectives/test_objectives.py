@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from tests.counting import count_draws
 from vaebench.distributions import Gaussian, StandardNormal
-from vaebench.objectives.base import Loss
 from vaebench.objectives.elbo import ELBO
+from vaebench.parts import Loss
 from vaebench.runner.step import make_step
 from vaebench.terms import Terms
 from vaebench.testing import LinearGaussian, Opaque, OpaquePosterior

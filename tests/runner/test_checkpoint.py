@@ -102,5 +102,5 @@ def test_training_goes_on_from_the_checkpoint_before_a_corrupt_one(
     with caplog.at_level(logging.INFO):
         again = small_run(tmp_path / "broken", every_step)
     assert "going back to step-00000035.pt" in caplog.text
-    assert "Going on after step 35 of 36" in caplog.text
+    assert "Resuming at step 35 of 36" in caplog.text
     assert without_seconds(again) == without_seconds(expected)

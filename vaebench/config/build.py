@@ -1,4 +1,4 @@
-"""From a config node to an object: the only caller of Hydra's instantiate."""
+"""Construction of objects from config nodes: the only caller of Hydra's instantiate."""
 
 from __future__ import annotations
 
@@ -8,22 +8,33 @@ from typing import Any
 
 from hydra.utils import get_object, instantiate
 
+from vaebench.config.errors import ConfigError
+
 
 def build(node: Mapping[str, Any], **available: Any) -> Any:
-    """Construct `node`'s target with its options and those of `available` that it has parameters for.
+    """Construct `node`'s target with its options, and those of `available` that it has parameters for.
 
-    Nested nodes arrive as factories, so that a class can wire its parts itself, in its own order.
+    Nested nodes arrive as factories, so that a class can build its parts itself, in its own order. Raises
+    ConfigError if the target needs another positional argument.
     """
     positional = [
-        name
-        for name, parameter in inspect.signature(get_object(node["_target_"])).parameters.items()
+        parameter
+        for parameter in inspect.signature(get_object(node["_target_"])).parameters.values()
         if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     ]
-    return factory(node)(**{name: available[name] for name in positional})
+    for parameter in positional:
+        if parameter.name not in available and parameter.default is inspect.Parameter.empty:
+            raise ConfigError(
+                f"{node['_target_']} needs `{parameter.name}`, and is given "
+                f"{', '.join(available) or 'nothing'}; put a `*` before its options, so that a config can "
+                f"set them."
+            )
+    arguments = {each.name: available[each.name] for each in positional if each.name in available}
+    return factory(node)(**arguments)
 
 
 def factory(node: Mapping[str, Any]) -> Callable[..., Any]:
-    """`node`'s target with its options set; call it with what the options leave open."""
+    """Return `node`'s target with its options set; call it with the remaining arguments."""
     return instantiate(_deferred(node), _convert_="all")
 
 

@@ -36,6 +36,27 @@ FILED_WITH: dict[str, Options] = {"model": {"objective": (Node, True)}}
 """Parts that stand in a node's group but are no option of its class: the loop, not the model, gets them."""
 
 
+GIVEN = frozenset(
+    [
+        "spec",
+        "convolution_dtype",
+        "paths",
+        "steps_per_epoch",
+        "model",
+        "parameters",
+        "optimizer",
+        "num_steps",
+        "directory",
+        "input_shape",
+        "latent_dim",
+        "output_shape",
+        "data_shape",
+        "in_features",
+        "shape",
+    ]
+)
+"""Positional parameters that the code gives to parts (`vaebench.parts`), and that no config sets."""
+
 NEAREST = 3  # of the families that fit
 
 NUMBERS = frozenset({"binary", "unit", "uint8", "real"})
@@ -63,51 +84,63 @@ def checked(cfg: DictConfig) -> dict[str, Any]:
 
 
 def check_fit(config: Mapping[str, Any], spec: Any, conf: Path) -> None:
-    """Cross-field rules that need the dataset's spec, still before any data are read."""
-    problems: dict[str, str] = {}
-    model, likelihood = config["model"], config["model"].get("likelihood")
-    kinds = getattr(get_object(model["_target_"]), "kinds", None)  # of a model whose likelihood is no density
-    if kinds is not None and spec.kind not in kinds:
-        problems["model"] = (
-            f"model: {_short(model)} does not fit {spec.name}, whose data are {spec.kind}; "
-            f"use data that are {', '.join(sorted(kinds))}."
-        )
-    elif (
-        kinds is None and likelihood is not None and spec.kind not in get_object(likelihood["_target_"]).kinds
-    ):
-        options = sorted(path.stem for path in conf.glob("model/likelihood/*.yaml") if _fits(path, spec.kind))
-        offer = " or ".join(f"model/likelihood={option}" for option in options) or "another dataset"
-        problems["likelihood"] = (
-            f"model.likelihood: {_short(likelihood)} does not fit {spec.name}, whose data are {spec.kind}; "
-            f"use {offer}."
-        )
-    for part, otherwise in KINDS.items():
-        node = config["model"].get(part)
-        if node is not None and not _suits(node["_target_"], spec.kind, otherwise):
-            targets = {path.stem: _target(path) for path in sorted(conf.glob(f"model/{part}/*.yaml"))}
-            options = [
-                f"model/{part}={option}"
-                for option, target in targets.items()
-                if target is not None and _suits(target, spec.kind, otherwise)
-            ]
-            problems[part] = (
-                f"model.{part}: {_short(node)} does not fit {spec.name}, whose data are {spec.kind}; "
-                f"use {' or '.join(options)}."
-            )
-    if {"likelihood", "decoder"} <= problems.keys() and (families := families_for(spec.kind, model, conf)):
-        whole = (
-            f"model: {model['name']} is for other data than {spec.name}; "
-            f"use {', '.join(f'model={family}' for family in families)}, or other parts:"
-        )
-        problems = {"model": whole} | problems
+    """Check the model and the evaluators against the dataset's spec. Raises ConfigError with all problems."""
+    problems = _misfits(config, spec.name, spec.kind, conf)
     for name, node in config["evaluation"].items():
         if spec.num_classes is None and node.get("if_unlabelled") == "refuse":
-            problems[f"evaluation.{name}"] = (
+            problems.append(
                 f"evaluation.{name}: {spec.name} has no labels to probe; "
                 f"use evaluation=likelihood or evaluation=collapse."
             )
     if problems:
-        raise ConfigError(*problems.values())
+        raise ConfigError(*problems)
+
+
+def check_kind(config: Mapping[str, Any], name: str, kind: str, conf: Path) -> None:
+    """Check that the parts of the model are for this kind of data. Raises ConfigError with all problems."""
+    if problems := _misfits(config, name, kind, conf):
+        raise ConfigError(*problems)
+
+
+def _misfits(config: Mapping[str, Any], name: str, data_kind: str, conf: Path) -> list[str]:
+    """Return what is wrong for each part of the model that is not for this kind of data."""
+    problems: dict[str, str] = {}
+    model, likelihood = config["model"], config["model"].get("likelihood")
+    kinds = getattr(get_object(model["_target_"]), "kinds", None)  # of a model whose likelihood is no density
+    if kinds is not None and data_kind not in kinds:
+        problems["model"] = (
+            f"model: {_short(model)} does not fit {name}, whose data are {data_kind}; "
+            f"use data that are {', '.join(sorted(kinds))}."
+        )
+    elif (
+        kinds is None and likelihood is not None and data_kind not in get_object(likelihood["_target_"]).kinds
+    ):
+        options = sorted(path.stem for path in conf.glob("model/likelihood/*.yaml") if _fits(path, data_kind))
+        offer = " or ".join(f"model/likelihood={option}" for option in options) or "another dataset"
+        problems["likelihood"] = (
+            f"model.likelihood: {_short(likelihood)} does not fit {name}, whose data are {data_kind}; "
+            f"use {offer}."
+        )
+    for part, otherwise in KINDS.items():
+        node = config["model"].get(part)
+        if node is not None and not _suits(node["_target_"], data_kind, otherwise):
+            targets = {path.stem: _target(path) for path in sorted(conf.glob(f"model/{part}/*.yaml"))}
+            options = [
+                f"model/{part}={option}"
+                for option, target in targets.items()
+                if target is not None and _suits(target, data_kind, otherwise)
+            ]
+            problems[part] = (
+                f"model.{part}: {_short(node)} does not fit {name}, whose data are {data_kind}; "
+                f"use {' or '.join(options)}."
+            )
+    if {"likelihood", "decoder"} <= problems.keys() and (families := families_for(data_kind, model, conf)):
+        whole = (
+            f"model: {model['name']} is for other data than {name}; "
+            f"use {', '.join(f'model={family}' for family in families)}, or other parts:"
+        )
+        problems = {"model": whole} | problems
+    return list(problems.values())
 
 
 def families_for(kind: str, model: Mapping[str, Any], conf: Path) -> list[str]:
@@ -183,7 +216,14 @@ def _check_node(node: Mapping[str, Any], path: str, problems: list[str]) -> Node
         problems.append(f"{path}._target_ = {node['_target_']!r}: {error}")
         return dict(node)
     options = options_of(callable_) | FILED_WITH.get(path, {})
-    return {"_target_": node["_target_"]} | _check_mapping(settings(node), options, path, problems)
+    given = settings(node)
+    for key in (positional_of(callable_) - GIVEN) & given.keys():
+        problems.append(
+            f"{path}.{key}: {node['_target_']} takes `{key}` positionally, and options are keyword-only; "
+            f"put a `*` before it, or wrap a library's class in a function whose options are keyword-only"
+        )
+        del given[key]
+    return {"_target_": node["_target_"]} | _check_mapping(given, options, path, problems)
 
 
 def _located(target: Any) -> Any:
@@ -199,6 +239,15 @@ def _located(target: Any) -> Any:
         ]
         raise ValueError(f"{module_name} has no '{name}'{did_you_mean(name, there)}")
     return getattr(module, name)
+
+
+def positional_of(callable_: Any) -> set[str]:
+    """Return the parameters of a class or function that are not keyword-only."""
+    return {
+        name
+        for name, parameter in inspect.signature(callable_).parameters.items()
+        if parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+    }
 
 
 def options_of(callable_: Any) -> Options:

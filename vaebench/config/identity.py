@@ -1,16 +1,17 @@
-"""What a run is called: a pure function of its scientific config."""
+"""Identity of a run: its name is a pure function of its scientific config."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vaebench.config.renamed import first_hashed, todays
+from vaebench.layout import seed_folder
 
 NOT_SCIENCE = frozenset({"runtime", "tracker", "evaluation", "paths", "seed", "fresh", "data_root"})
-"""Keys that say where, how fast and how measured, but not what was trained; the seed has its own folder."""
+"""Keys that do not change what is trained; the seed has its own folder."""
 
 
 def scientific(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,13 +26,13 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 
 def run_name(config: Mapping[str, Any]) -> str:
-    """`<dataset>/<model>/<hash8>/seed<k>`, the run's folder without its version."""
+    """Return `<dataset>/<model>/<hash8>/seed<k>`, the run's folder without its version."""
     names = (config["dataset"]["name"], config["model"]["name"], config_hash(config))
-    return "/".join((*names, f"seed{config['seed']}"))
+    return seed_folder(*names, config["seed"])
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """`key: ours here, theirs there` for every leaf in which two scientific configs differ."""
+    """Return `key: ours here, theirs there` for every leaf in which two scientific configs differ."""
     left, right = (dict(leaves(scientific(config))) for config in (ours, theirs))
     missing = "nothing"
     return [
@@ -41,8 +42,8 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
     ]
 
 
-def leaves(value: Any, path: str = "") -> Any:
-    """(dotted key, value) of everything in a config that is no mapping."""
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of every value in a config that is no mapping."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from leaves(inner, f"{path}.{key}" if path else str(key))

@@ -1,34 +1,30 @@
-"""Where an evaluation's arrays, figures and texts go in the run directory."""
+"""Paths of the arrays, figures and texts that one evaluation saves in the run directory."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 
 @dataclass
-class Filing:
-    """Paths of what one evaluation files, none of which is another one's.
+class OutputFiles:
+    """Paths under the run directory, none of which another evaluation uses.
 
-    A name that an evaluation of other settings has `taken` gets a mark made of the settings, so that a quick
-    look leaves the pictures of a full measurement as they are.
+    A name that is `taken` gets `suffix`, so that a quick evaluation does not overwrite the figures of a full
+    one.
     """
 
     directory: Path
     taken: Collection[str] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    filed: dict[str, str] = field(default_factory=dict, init=False)
-    """Name -> the path in the run directory, of all that `path` was asked for."""
+    suffix: str = ""
+    saved: dict[str, str] = field(default_factory=dict, init=False)
+    """Name -> path in the run directory, of every name that `path` was called with."""
 
     def path(self, name: str) -> Path:
-        """Where `<folder>/<stem>.<suffix>` goes."""
+        """Return the path for `<folder>/<stem>.<extension>`."""
         free = PurePosixPath(name)
         if name in self.taken:
-            text = json.dumps(self.settings, sort_keys=True)
-            free = free.with_stem(f"{free.stem}_{hashlib.sha256(text.encode()).hexdigest()[:6]}")
-        self.filed[name] = str(free)
+            free = free.with_stem(f"{free.stem}_{self.suffix}")
+        self.saved[name] = str(free)
         return self.directory / free

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from vaebench.data.spec import DataSpec
-from vaebench.distributions import Distribution, Gaussian, Posterior, StandardNormal
+from vaebench.distributions import Gaussian, StandardNormal
 from vaebench.model import Model
 from vaebench.models.latent import Factory
 from vaebench.networks.layers import uniform_init_
+from vaebench.parts import Likelihood, require, require_decoder
 from vaebench.ranges import Positive
-from vaebench.terms import Terms
-from vaebench.text import TextDecoder
 
 
 class LanguageModel(Model):
@@ -38,21 +36,14 @@ class LanguageModel(Model):
         super().__init__()
         self.name = name
         self.spec = spec
-        self.likelihood = likelihood(spec.input_shape)
-        self.decoder = decoder(0, self.likelihood.parameter_shape, spec.input_shape)
+        self.likelihood = require(likelihood(spec.input_shape), Likelihood, "model.likelihood")
+        parameters = self.likelihood.parameter_shape
+        self.decoder = require_decoder(decoder(0, parameters, spec.input_shape), "model.decoder")
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # moves with the model's device
         if init_range is not None:
             uniform_init_(self, init_range)
 
-    @property
-    def parameters_per_datum(self) -> int:
-        return math.prod(self.likelihood.parameter_shape)
-
-    @property
-    def text_decoder(self) -> TextDecoder:
-        return self.decoder
-
-    def encode(self, x: Tensor) -> Gaussian:
+    def encode(self, x: Tensor, kl_weight: Tensor | float = 1.0) -> Gaussian:
         nothing = self.anchor.new_zeros(len(x), 0)
         return Gaussian(nothing, nothing)
 
@@ -64,20 +55,6 @@ class LanguageModel(Model):
         x = x.expand(len(z), *x.shape).flatten(0, 1)
         return self.decoder(z.flatten(0, 1), x).unflatten(0, z.shape[:2])
 
-    def terms(
-        self, x: Tensor, num_samples: int = 1, q: Posterior | None = None, p: Distribution | None = None
-    ) -> Terms:
-        q = self.encode(x) if q is None else q
-        p = self.prior_distribution() if p is None else p
-        z = q.rsample(num_samples)
-        log_px = self.likelihood.log_prob(x, self.decode(z[:1], x))  # every draw of nothing is the same
-        return Terms(log_px_z=log_px.expand(num_samples, -1), z=z, q=q, p=p)
-
-    def sample_x(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.decoder.sample(z, lambda parameters: self.likelihood.sample(parameters, generator))
-
-    def decode_image(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.sample_x(z, generator)
-
-    def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
-        return self.decode_image(self.anchor.new_zeros(num, 0), generator)
+    def log_px_z(self, z: Tensor, x: Tensor) -> Tensor:
+        # Every sample of a code without units is the same.
+        return super().log_px_z(z[:1], x).expand(len(z), -1)

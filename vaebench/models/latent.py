@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from vaebench.distributions import Distribution, Posterior
 from vaebench.errors import UserError
 from vaebench.model import Model
 from vaebench.networks.weight_norm import WeightNorm, starting
+from vaebench.parts import Encoder, Likelihood, PosteriorNetwork, PriorNetwork, require, require_decoder
 from vaebench.ranges import Count
 from vaebench.terms import Terms
-from vaebench.text import TextDecoder
 
 Factory = Callable[..., Any]
 """A part whose options are set and whose sizes are not yet known."""
@@ -38,6 +37,7 @@ class LatentModel(Model):
     def __init__(
         self,
         spec: DataSpec,
+        convolution_dtype: torch.dtype = torch.float32,
         *,
         name: str,
         latent_dim: Count,
@@ -51,10 +51,13 @@ class LatentModel(Model):
         self.name = name
         self.spec = spec
         self.latent_dim = latent_dim
-        self.likelihood = likelihood(spec.input_shape)
-        self.encoder = encoder(spec.input_shape)
-        self.posterior = posterior(self.encoder.out_features, latent_dim)
-        self.prior = prior(latent_dim, spec.shape)
+        self.convolution_dtype = convolution_dtype
+        """Of a convolutional decoder while the model trains; evaluations are in float32."""
+        self.likelihood = require(likelihood(spec.input_shape), Likelihood, "model.likelihood")
+        self.encoder = require(encoder(spec.input_shape), Encoder, "model.encoder")
+        posterior_network = posterior(self.encoder.out_features, latent_dim)
+        self.posterior = require(posterior_network, PosteriorNetwork, "model.posterior")
+        self.prior = require(prior(latent_dim, spec.shape), PriorNetwork, "model.prior")
         if self.prior.needs_gaussian_posterior and not self.posterior.is_gaussian:
             raise UserError(
                 f"model.prior: {type(self.prior).__name__} evaluates q(z|u) at any z, for which "
@@ -67,8 +70,9 @@ class LatentModel(Model):
                 f"{type(self.posterior).__name__} would refine under the very prior that they make; use "
                 f"model/posterior=diagonal or model/prior=standard."
             )
-        self.decoder = decoder(latent_dim, self.likelihood.parameter_shape, spec.input_shape)
-        if getattr(self.decoder, "_starts_from_data", False) and self.likelihood.kinds != {"binary"}:
+        parameters = self.likelihood.parameter_shape
+        self.decoder = require_decoder(decoder(latent_dim, parameters, spec.input_shape), "model.decoder")
+        if getattr(self.decoder, "has_data_init", False) and self.likelihood.kinds != {"binary"}:
             raise UserError(
                 "model.decoder.init_from_data=true is for model/likelihood=bernoulli, whose parameters are "
                 f"log odds, and those of {type(self.likelihood).__name__} are not; set it to false."
@@ -84,24 +88,16 @@ class LatentModel(Model):
         return not self.decoder.is_autoregressive
 
     @property
-    def parameters_per_datum(self) -> int:
-        return math.prod(self.likelihood.parameter_shape)
-
-    @property
-    def text_decoder(self) -> TextDecoder | None:
-        return None if self.spec.vocabulary is None else self.decoder
-
-    @property
     def has_iterative_posterior(self) -> bool:
         return not self.posterior.is_amortised
 
-    def encode(self, x: Tensor) -> Posterior:
+    def encode(self, x: Tensor, kl_weight: Tensor | float = 1.0) -> Posterior:
         features = self.encoder(x)
         if self.training or not self.has_iterative_posterior:
-            return self.posterior(features, BatchELBO(self, x))
+            return self.posterior(features, BatchELBO(self, x, kl_weight))
         size = min(REFINED_AT_ONCE, max(1, REFINED_NUMBERS // self.parameters_per_datum))
         parts = [
-            self.posterior(some, BatchELBO(self, data))
+            self.posterior(some, BatchELBO(self, data, kl_weight))
             for some, data in zip(features.split(size), x.split(size), strict=True)
         ]
         return parts[0].cat(parts)
@@ -122,39 +118,6 @@ class LatentModel(Model):
         reduced = self.training and self.convolution_dtype != torch.float32 and self._is_convolutional
         return torch.autocast(z.device.type, self.convolution_dtype) if reduced else nullcontext()
 
-    def decode_mean(self, z: Tensor, x: Tensor | None = None) -> Tensor:
-        return self.likelihood.mean(self.decode(z, x))
-
-    def terms(
-        self, x: Tensor, num_samples: int = 1, q: Posterior | None = None, p: Distribution | None = None
-    ) -> Terms:
-        q = self.encode(x) if q is None else q
-        p = self.prior_distribution() if p is None else p
-        return self.terms_at(q.rsample(num_samples), x, q, p)
-
-    def terms_at(self, z: Tensor, x: Tensor, q: Posterior, p: Distribution) -> Terms:
-        """The same under given draws `z [S, B, D]` of q."""
-        return Terms(log_px_z=self.likelihood.log_prob(x, self.decode(z, x)), z=z, q=q, p=p)
-
-    def sample_x(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        def pick(parameters: Tensor) -> Tensor:
-            return self.likelihood.sample(parameters, generator)
-
-        if self.decoder.is_autoregressive:
-            return self.decoder.sample(z, pick)
-        return pick(self.decoder(z, None))
-
-    def decode_image(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        if self.decoder.is_autoregressive:
-            return self.sample_x(z, generator)
-        return self.decode_mean(z.unsqueeze(0)).squeeze(0)
-
-    def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
-        return self.decode_image(self.prior_distribution().rsample(num, generator), generator)
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        return self.decode_image(self.encode(x).mean)
-
     @torch.no_grad()
     def init_from_data(self, x: Tensor) -> None:
         if hasattr(self.decoder, "init_from_data"):
@@ -167,15 +130,15 @@ class LatentModel(Model):
 
 @dataclass(frozen=True)
 class BatchELBO:
-    """`posteriors.diagonal.ELBOFunction` of a model and a batch `x [B, *shape]`."""
+    """`parts.ELBOFunction` of a model and a batch `x [B, *shape]`."""
 
     model: LatentModel
     x: Tensor
+    kl_weight: Tensor | float = 1.0
 
     def __call__(self, q: Posterior, z: Tensor) -> Tensor:
-        terms = self.model.terms_at(z, self.x, q, self._p)
-        kl_weight = self.model.kl_weight if self.model.training else 1.0
-        return terms.log_px_z.mean(0) - kl_weight * terms.kl_per_datum
+        terms = Terms(self.model.log_px_z(z, self.x), z, q, self._p)
+        return terms.log_px_z.mean(0) - self.kl_weight * terms.kl_per_datum
 
     @cached_property
     def _p(self) -> Distribution:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaebench.data.spec import DataSpec
-from vaebench.distributions import Distribution, Gaussian, Posterior, StandardNormal
+from vaebench.distributions import Gaussian, StandardNormal
 from vaebench.errors import UserError
 from vaebench.likelihoods.gaussian import Gaussian as GaussianLikelihood
 from vaebench.model import Model
@@ -18,7 +18,6 @@ from vaebench.networks.ladder_generator import LadderGenerator
 from vaebench.networks.layers import image_shape
 from vaebench.priors.standard import StandardPrior
 from vaebench.ranges import Count
-from vaebench.terms import Terms
 
 LEVELS = {"binary": 1, "uint8": 255}
 """Of kinds of data that have levels, the largest in steps of one."""
@@ -54,6 +53,7 @@ class SequentialVAE(Model):
     def __init__(
         self,
         spec: DataSpec,
+        convolution_dtype: torch.dtype = torch.float32,
         *,
         name: str,
         steps: Count,
@@ -71,6 +71,8 @@ class SequentialVAE(Model):
         super().__init__()
         self.name = name
         self.spec = spec
+        self.convolution_dtype = convolution_dtype
+        """Of the generators while the model trains; evaluations are in float32."""
         self.num_steps = steps
         self.latent_dim = steps * sum(codes)
         self.denoising = denoising
@@ -96,7 +98,7 @@ class SequentialVAE(Model):
     def decodes_in_parallel(self) -> bool:
         return True
 
-    def encode(self, x: Tensor) -> Gaussian:
+    def encode(self, x: Tensor, kl_weight: Tensor | float = 1.0) -> Gaussian:
         y = scaled(x)
         if self.training and self.denoising:
             y = corrupted(y)
@@ -127,32 +129,19 @@ class SequentialVAE(Model):
     def decode_mean(self, z: Tensor, x: Tensor | None = None) -> Tensor:
         return unscaled(self.decode(z))
 
-    def terms(
-        self, x: Tensor, num_samples: int = 1, q: Posterior | None = None, p: Distribution | None = None
-    ) -> Terms:
-        q = self.encode(x) if q is None else q
-        p = self.prior_distribution() if p is None else p
-        z = q.rsample(num_samples)
+    def log_px_z(self, z: Tensor, x: Tensor) -> Tensor:
+        """Return the sum of log p_t(x|z_t, x_{t-1}) over steps t, `[S, B]`."""
         target = scaled(x)
         log_px_z = torch.zeros(z.shape[:2], dtype=z.dtype, device=z.device)
         for y in self.chain(z.flatten(0, 1), stops=True):
             log_px_z = log_px_z + self.likelihood.log_prob(target, y.unflatten(0, z.shape[:2]))
-        return Terms(log_px_z=log_px_z, z=z, q=q, p=p)
+        return log_px_z
 
     def sample_x(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The mean of the last step, at the nearest level where data have levels."""
         x = self.decode_image(z)
         last = LEVELS.get(self.spec.kind)
         return x if last is None else (x * last).round() / last
-
-    def decode_image(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.decode_mean(z.unsqueeze(0)).squeeze(0)
-
-    def sample(self, num: int, generator: torch.Generator | None = None) -> Tensor:
-        return self.decode_image(self.prior_distribution().rsample(num, generator))
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        return self.decode_image(self.encode(x).mean)
 
 
 def scaled(x: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ class GatedPixelCNNDecoder(nn.Module):
         init_from_data: bool,
     ) -> None:
         super().__init__()
-        self._starts_from_data = init_from_data
+        self.has_data_init = init_from_data
         in_channels, *self.size = image_shape(data_shape, "model/decoder=gated_pixelcnn")
         self.data_shape = tuple(data_shape)
         self.code_maps = 0 if z_enters == "gates" else code_maps
@@ -135,7 +135,7 @@ class GatedPixelCNNDecoder(nn.Module):
     @torch.no_grad()
     def init_from_data(self, x: Tensor) -> None:
         """Before training, from a batch of data."""
-        if self._starts_from_data:
+        if self.has_data_init:
             # Half a bit of either kind, for a channel of which the batch has one kind only.
             ones, number = x.transpose(0, 1).flatten(1).sum(1), x[:, 0].numel()
             bias = self.output.get_parameter("bias")

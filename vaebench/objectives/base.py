@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from vaebench.model import Model
+from vaebench.parts import Loss
 from vaebench.terms import Terms
 
 Criterion = Literal["elbo", "reconstruction"]
 """A number of the validation pass, in nats, higher is better."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """What one step minimises, and what it logs. All scalars, nats per datum.
-
-    `total` has no gradient in the objective's parameters and `auxiliary` none in the model's: both are
-    back-propagated in one pass.
-    """
-
-    total: Tensor
-    """Minimised over the model's parameters."""
-    parts: dict[str, Tensor] = field(default_factory=dict)
-    """Named numbers to log; a fixed set of names."""
-    auxiliary: Tensor | None = None
-    """Minimised over the objective's own parameters, if it has any."""
 
 
 class Objective(nn.Module):
@@ -50,8 +34,17 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def kl_weight(self, step: Tensor) -> Tensor | float:
-        """What KL(q(z|x) || p(z)) weighs in the loss at `step`, for posteriors that descend it themselves."""
-        return 1.0
+        """Return the weight of KL(q(z|x) || p(z)) in the loss at `step`, which iterative posteriors use too.
+
+        An objective that does not define it cannot train an iterative posterior (`states_kl_weight`).
+        """
+        raise NotImplementedError
+
+    @property
+    def states_kl_weight(self) -> bool:
+        """Whether the class defines `kl_weight`."""
+        return type(self).kl_weight is not Objective.kl_weight
 
     def auxiliary_optimizer(self) -> torch.optim.Optimizer | None:
+        """Return the optimiser of the objective's own parameters, or None where it has none."""
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from vaebench.model import Model
-from vaebench.objectives.base import Loss, Objective
+from vaebench.objectives.base import Objective
+from vaebench.parts import Loss
 from vaebench.ranges import Count, NonNegative
 from vaebench.terms import Terms
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from vaebench.distributions import Gaussian
 from vaebench.errors import UserError
 from vaebench.model import Model
-from vaebench.objectives.base import Loss
 from vaebench.objectives.elbo import ELBO
+from vaebench.parts import Loss
 from vaebench.ranges import Count, NonNegative
 from vaebench.terms import Terms
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vaebench.errors import UserError
 from vaebench.model import Model
-from vaebench.objectives.base import Loss, Objective
+from vaebench.objectives.base import Objective
+from vaebench.parts import Loss
 from vaebench.ranges import Count, NonNegative, Positive
 from vaebench.terms import Terms
 

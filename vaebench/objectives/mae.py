@@ -12,8 +12,8 @@ from torch.func import functional_call
 from vaebench.distributions import Gaussian
 from vaebench.errors import UserError
 from vaebench.model import Model
-from vaebench.objectives.base import Loss
 from vaebench.objectives.elbo import ELBO
+from vaebench.parts import Loss
 from vaebench.ranges import Count, NonNegative
 from vaebench.terms import Terms
 

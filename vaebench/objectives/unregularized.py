@@ -7,7 +7,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from vaebench.model import Model
-from vaebench.objectives.base import Criterion, Loss, Objective
+from vaebench.objectives.base import Criterion, Objective
+from vaebench.parts import Loss
 from vaebench.ranges import Count
 from vaebench.terms import Terms
 

@@ -1,38 +1,11 @@
-"""The mean-field Gaussian posterior.
-
-The contract that every posterior keeps: constructed with the number of encoder features and the latent size,
-and called with the features and `bound` to give q(z|x). `bound` is the ELBO of this batch under any q, for
-posteriors that refine themselves by ascending it; those that follow from the features alone ignore it, and
-say so in `is_amortised`. `is_gaussian` says whether q(z|x) has `mean` and `logvar` and is a diagonal Gaussian
-with them.
-"""
+"""Mean-field Gaussian posterior."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 from torch import Tensor, nn
 
-from vaebench.distributions import Distribution, Gaussian
-
-
-class ELBOFunction(Protocol):
-    """E_q[log p(x|z)] - beta KL(q(z|x) || p(z)) of each datum of one batch, with the objective's beta."""
-
-    @property
-    def parameters(self) -> Sequence[Tensor]:
-        """What it depends on beside q: the weights of decoder, likelihood and prior that are trained."""
-        ...
-
-    @property
-    def is_recurrent(self) -> bool:
-        """The decoder has an LSTM or a GRU, whose cuDNN form has no second derivatives."""
-        ...
-
-    def __call__(self, q: Distribution, z: Tensor) -> Tensor:
-        """`[B]`, in nats, from the draws `z [S, B, D]` of q; the KL in closed form where there is one."""
-        ...
+from vaebench.distributions import Gaussian
+from vaebench.parts import ELBOFunction
 
 
 class DiagonalPosterior(nn.Module):
@@ -52,7 +25,7 @@ class DiagonalPosterior(nn.Module):
         self.logvar = nn.Linear(in_features, latent_dim)
         self.logvar_range = logvar_range
 
-    def forward(self, features: Tensor, bound: ELBOFunction) -> Gaussian:
+    def forward(self, features: Tensor, elbo: ELBOFunction) -> Gaussian:
         return self.gaussian(self.mean(features), self.logvar(features))
 
     def gaussian(self, mean: Tensor, logvar: Tensor) -> Gaussian:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from vaebench.distributions import LOG_2PI, Gaussian
 from vaebench.networks.layers import Activation
 from vaebench.networks.made import MADE
-from vaebench.posteriors.diagonal import DiagonalPosterior, ELBOFunction
+from vaebench.parts import ELBOFunction
+from vaebench.posteriors.diagonal import DiagonalPosterior
 from vaebench.ranges import AtLeastTwo, Count
 
 OPEN = 1.5  # added to s, so that a new step changes z little
@@ -100,20 +101,18 @@ class Flowed:
         return z, log_base - log_det
 
     def rsample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        return self._pushed(num_samples, generator)[0]
+
+    def rsample_with_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
+        return self._pushed(num_samples, None)
+
+    def _pushed(self, num_samples: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         like = self.base.mean
         shape = (num_samples, *like.shape)
-        z, log_density = self.push(
-            torch.randn(shape, dtype=like.dtype, device=like.device, generator=generator)
-        )
-        # On the draw, not on self: so no graph outlives the draw that it made.
-        z.drawn_from = self, log_density  # type: ignore[attr-defined]
-        return z
+        return self.push(torch.randn(shape, dtype=like.dtype, device=like.device, generator=generator))
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Known for a tensor that `rsample` returned (unless changed in place); others are carried back."""
-        source, log_density = getattr(z, "drawn_from", (None, None))
-        if source is self and log_density is not None:
-            return log_density
+        """Return log q(z|x) of any z by the inverse flow, T D passes."""
         before, log_det = self.flow.inverse(z, self.context)
         return self.base.log_prob(before) - log_det
 
@@ -187,5 +186,5 @@ class IAFPosterior(nn.Module):
         )
         self.num_mean_draws = num_mean_draws
 
-    def forward(self, features: Tensor, bound: ELBOFunction) -> Flowed:
-        return Flowed(self.base(features, bound), self.context(features), self.flow, self.num_mean_draws)
+    def forward(self, features: Tensor, elbo: ELBOFunction) -> Flowed:
+        return Flowed(self.base(features, elbo), self.context(features), self.flow, self.num_mean_draws)

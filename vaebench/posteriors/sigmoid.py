@@ -10,7 +10,7 @@ from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
 from vaebench.distributions import Gaussian
-from vaebench.posteriors.diagonal import ELBOFunction
+from vaebench.parts import ELBOFunction
 
 Inner = Annotated[float, Gt(0), Lt(1)]
 
@@ -32,6 +32,6 @@ class SigmoidPosterior(nn.Module):
         """Before the sigmoid."""
         self.min_logvar = 2 * math.log(min_std)
 
-    def forward(self, features: Tensor, bound: ELBOFunction) -> Gaussian:
+    def forward(self, features: Tensor, elbo: ELBOFunction) -> Gaussian:
         logvar = 2 * F.logsigmoid(self.std(features))
         return Gaussian(self.mean(features), logvar.clamp(min=self.min_logvar))

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from vaebench.distributions import Gaussian
 from vaebench.errors import UserError
+from vaebench.parts import ELBOFunction
 from vaebench.posteriors.descent import Descent
-from vaebench.posteriors.diagonal import DiagonalPosterior, ELBOFunction
+from vaebench.posteriors.diagonal import DiagonalPosterior
 from vaebench.posteriors.second_derivatives import Energy, shortened
 from vaebench.ranges import Count, Momentum, NonNegativeInt, Positive
 
@@ -85,23 +86,23 @@ class SVIPosterior(DiagonalPosterior):
         generator = torch.Generator().manual_seed(torch.initial_seed())
         self.register_buffer("noise", torch.randn(num_steps, latent_dim, generator=generator))
 
-    def forward(self, features: Tensor, bound: ELBOFunction) -> Gaussian:
+    def forward(self, features: Tensor, elbo: ELBOFunction) -> Gaussian:
         start = torch.stack([self.mean(features), self.logvar(features)])
-        energy = self.energy(bound)
+        energy = self.energy(elbo)
         if not torch.is_grad_enabled():
             refined = self.descent.end(energy, start)
         elif self.gradient == "unrolled":
-            with twice_differentiable(bound):
-                refined = self.descent.unrolled(energy, start, bound.parameters)
+            with twice_differentiable(elbo):
+                refined = self.descent.unrolled(energy, start, elbo.parameters)
         elif self.gradient == "finite_difference":
-            refined = self.descent.by_differences(energy, start, bound.parameters, self.epsilon)
+            refined = self.descent.by_differences(energy, start, elbo.parameters, self.epsilon)
         elif self.gradient == "as_published":
-            refined = self.descent.as_published(energy, start, bound.parameters, self.epsilon)
+            refined = self.descent.as_published(energy, start, elbo.parameters, self.epsilon)
         else:
             refined = start + (self.descent.end(energy, start) - start).detach()
         return self.gaussian(*refined)
 
-    def energy(self, bound: ELBOFunction) -> Energy:
+    def energy(self, elbo: ELBOFunction) -> Energy:
         """-ELBO / divisor, summed over a batch, at mean and log variance `[2, B, D]`."""
         seeds = torch.randint(2**62, (self.descent.num_steps,)).tolist() if self.training else []
 
@@ -110,7 +111,7 @@ class SVIPosterior(DiagonalPosterior):
             with repeatable(seeds[step], point.device) if self.training else nullcontext():
                 noise = torch.randn_like(q.mean) if self.training else self.noise[step]
                 z = torch.addcmul(q.mean, q.std, noise).unsqueeze(0)
-                return -bound(q, z).sum() / self.divisor
+                return -elbo(q, z).sum() / self.divisor
 
         return energy
 
@@ -123,8 +124,8 @@ class SVIPosterior(DiagonalPosterior):
         return shortened(slope, longest, dim=(1, 2) if whole else 2)
 
 
-def twice_differentiable(bound: ELBOFunction) -> AbstractContextManager[Any]:
-    return torch.backends.cudnn.flags(enabled=False) if bound.is_recurrent else nullcontext()
+def twice_differentiable(elbo: ELBOFunction) -> AbstractContextManager[Any]:
+    return torch.backends.cudnn.flags(enabled=False) if elbo.is_recurrent else nullcontext()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A run, in five verbs: prepare, train, evaluate, record, report."""
+"""A run in five verbs: prepare, train, evaluate, record, report."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from vaebench.config.build import build
 from vaebench.errors import UserError
-from vaebench.evaluation.base import Context, Evaluator
-from vaebench.evaluation.suite import Entry, is_done, run_one, settings_of
+from vaebench.evaluation.base import Context
+from vaebench.evaluation.suite import Entry, is_done, run_one
+from vaebench.layout import run_name
 from vaebench.model import Model
+from vaebench.parts import Evaluator
 from vaebench.runner import provenance
 from vaebench.runner.data_fingerprint import require_same_data
 from vaebench.runner.device import matmul_precision
 from vaebench.runner.loop import fit
-from vaebench.runner.prepare import Experiment, build_model, make_training, prepare
+from vaebench.runner.prepare import Experiment, make_training, prepare
 from vaebench.runner.results_files import Metrics, Results
 from vaebench.runner.signals import Interrupted
 from vaebench.runner.summary import summary_table
-from vaebench.seeding import derive_seed, seeded, set_seed
+from vaebench.seeding import derive_seed, restore_random_state, seeded
 
 log = logging.getLogger(__name__)
 
 
 class RunFailedError(UserError):
-    """The run ended without all of its numbers; what is missing is in its directory."""
+    """The run ended without all of its numbers; its directory says which are missing."""
 
 
 def run(cfg: DictConfig) -> Mapping[str, Any]:
-    """Do what of the run is not yet done, and return the content of its results.json.
+    """Do the part of the run that is not done yet, and return the content of its results.json.
 
-    Raises ConfigError before anything is read or written, RunFailedError where an evaluator failed.
+    Raises ConfigError before anything is read or written, RunFailedError if an evaluator failed.
     """
     experiment = prepare(cfg)
     rundir = experiment.rundir
@@ -42,7 +43,7 @@ def run(cfg: DictConfig) -> Mapping[str, Any]:
         results = Results(rundir.results, identity(experiment))
         todo = missing(experiment, results)
         if not todo and rundir.status().get("state") == "complete":
-            log.info("This run is complete: nothing is done again (fresh=true starts a new version).")
+            log.info("Already complete; nothing to do (fresh=true starts a new version).")
             return report(experiment, results)
         try:
             rundir.set_status("running")
@@ -51,13 +52,13 @@ def run(cfg: DictConfig) -> Mapping[str, Any]:
             evaluate(experiment, model, todo, results)
         except Interrupted as signal:
             rundir.set_status("interrupted", reason=signal.signal_name)
-            log.warning("Interrupted by %s; the same command goes on from here.", signal.signal_name)
+            log.warning("Interrupted by %s; the same command resumes the run.", signal.signal_name)
             raise
-        except KeyboardInterrupt:  # a second one, which waits for no step
+        except KeyboardInterrupt:  # a second one, which does not wait for the end of the step
             rundir.set_status("interrupted", reason="SIGINT, twice")
             raise
         except BaseException as error:
-            log.debug("The run failed:\n%s", traceback.format_exc())  # run.log; the caller tells the user
+            log.debug("The run failed:\n%s", traceback.format_exc())  # to run.log; the caller shows it
             rundir.set_status("failed", reason=f"{type(error).__name__}: {error}")
             raise
         record(experiment, results)
@@ -65,17 +66,17 @@ def run(cfg: DictConfig) -> Mapping[str, Any]:
 
 
 def train(experiment: Experiment, results: Results) -> Model:
-    """The model with the weights of its best validation epoch, trained as far as it was not."""
+    """Train what is left to train, and return the model with the weights of its best validation epoch."""
     config, checkpoints = experiment.config, experiment.checkpoints
-    set_seed(derive_seed(experiment.seed, "model"))
-    model = build_model(config, experiment.dataset).to(experiment.device)
+    restore_random_state(experiment.random_state)
+    model = experiment.model.to(experiment.device)
     best = checkpoints.best()
     if best is None:
         training = make_training(experiment, model)
         if (state := checkpoints.latest()) is not None:
             require_same_data(state.pop("data", {}), experiment.splits.origin, experiment.rundir.path)
             training.load_state(state)
-            log.info("Going on after step %d of %d.", training.progress.step, training.num_steps)
+            log.info("Resuming at step %d of %d.", training.progress.step, training.num_steps)
         else:
             with seeded(derive_seed(experiment.seed, "start")):
                 model.init_from_data(training.batches(0, 0))
@@ -110,17 +111,17 @@ def train(experiment: Experiment, results: Results) -> Model:
 
 
 def missing(experiment: Experiment, results: Results) -> dict[str, Evaluator]:
-    """The evaluators of the suite whose numbers are not there, failed, or are of an older version."""
-    todo: dict[str, Evaluator] = {}
-    for name, node in experiment.config["evaluation"].items():
-        evaluator: Evaluator = build(node)
-        if not is_done(results.find(name, settings_of(node)), evaluator.version):
-            todo[name] = evaluator
-    return todo
+    """Return the evaluators of the suite whose numbers are missing, failed, or of an older version."""
+    settings = experiment.evaluation_settings
+    return {
+        name: evaluator
+        for name, evaluator in experiment.evaluators.items()
+        if not is_done(results.find(name, settings[name]), evaluator.version)
+    }
 
 
 def evaluate(experiment: Experiment, model: Model, todo: Mapping[str, Evaluator], results: Results) -> None:
-    """Run what is missing, filing each evaluator's numbers as soon as it has them."""
+    """Run the evaluators of `todo`, storing the numbers of each as soon as it has them."""
     runtime = experiment.config["runtime"]
     context = Context(
         model=model,
@@ -137,17 +138,16 @@ def evaluate(experiment: Experiment, model: Model, todo: Mapping[str, Evaluator]
     with matmul_precision(precision):
         for name, evaluator in todo.items():
             experiment.stop.raise_if_requested()
-            settings = settings_of(experiment.config["evaluation"][name])
-            others = results.beside(name, evaluator.version, settings)
-            taken = {path for entry in others for path in entry.get("files", {}).values()}
-            entry = run_one(name, evaluator, settings, context, taken)
+            settings = experiment.evaluation_settings[name]
+            outputs = results.output_files(name, evaluator.version, settings)
+            entry = run_one(name, evaluator, settings, context, outputs)
             results.put(entry | {"matmul_precision": precision})
     if not failed(experiment, results):
         context.close()
 
 
 def record(experiment: Experiment, results: Results) -> None:
-    """Close the run. Raises RunFailedError where an evaluator of this suite failed."""
+    """Set the run's final state. Raises RunFailedError if an evaluator of this suite failed."""
     if names := failed(experiment, results):
         reason = f"evaluators failed: {', '.join(names)}"
         experiment.rundir.set_status("failed", reason=reason)
@@ -156,35 +156,36 @@ def record(experiment: Experiment, results: Results) -> None:
 
 
 def report(experiment: Experiment, results: Results) -> Mapping[str, Any]:
-    """Print the main numbers and the directory."""
+    """Print the main numbers and the run directory."""
     print(summary_table(suite_entries(experiment, results), results.content, experiment.rundir.path))
     return results.content
 
 
 def failed(experiment: Experiment, results: Results) -> list[str]:
-    """The evaluators of this suite that failed."""
+    """Return the names of the evaluators of this suite that failed."""
     return [entry["name"] for entry in suite_entries(experiment, results) if entry["status"] == "failed"]
 
 
 def suite_entries(experiment: Experiment, results: Results) -> list[Entry]:
-    """The filed entries of this suite, in its order."""
-    found = (results.find(name, settings_of(node)) for name, node in experiment.config["evaluation"].items())
-    return [entry for entry in found if entry is not None]
+    """Return the stored entries of this suite, in its order."""
+    entries = (results.find(name, settings) for name, settings in experiment.evaluation_settings.items())
+    return [entry for entry in entries if entry is not None]
 
 
 def identity(experiment: Experiment) -> dict[str, Any]:
-    """What results.json says about whose numbers it holds."""
-    *_, dataset, model, hash8, _seed, version = experiment.rundir.path.parts
+    """Return what results.json says about its run."""
+    name = run_name(experiment.rundir.path)
     return {
-        "dataset": dataset,
-        "model": model,
-        "hash": hash8,
+        "dataset": name.dataset,
+        "model": name.model,
+        "hash": name.hash8,
         "seed": experiment.seed,
-        "version": version,
+        "version": name.version,
         "tier": experiment.config["tier"],
     }
 
 
 def precision_of(experiment: Experiment) -> dict[str, str]:
+    """Return the numerical precisions that provenance.json records."""
     keys = ("matmul_precision", "convolutions", "evaluation_matmul_precision")
     return {key: experiment.config["runtime"][key] for key in keys}

@@ -1,4 +1,4 @@
-"""From a composed config to an experiment: everything checked and built, nothing yet read or run."""
+"""Preparation of a run: everything is checked and built, nothing is read or written yet."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from vaebench.config.build import build
-from vaebench.config.check import check_fit, checked
+from vaebench.config.check import check_fit, check_kind, checked
 from vaebench.config.errors import ConfigError
 from vaebench.config.paths import conf_dir
 from vaebench.data.batches import Batches
-from vaebench.data.spec import DataPaths, Dataset, DataSpec, Splits
+from vaebench.data.spec import DataPaths, Dataset, Splits
+from vaebench.evaluation.suite import settings_of
 from vaebench.evaluation.validation import validate
 from vaebench.model import Model
+from vaebench.parts import Evaluator, ObjectiveContract, require
 from vaebench.runner.checkpoint import Checkpoints, State
 from vaebench.runner.device import resolve_device, set_threads
 from vaebench.runner.loop import Training
@@ -29,17 +31,23 @@ from vaebench.runner.rundir import RunDir
 from vaebench.runner.signals import StopRequest
 from vaebench.runner.step import make_step
 from vaebench.runner.trackers import Tracker
-from vaebench.seeding import derive_seed
+from vaebench.runner.trial import try_parts
+from vaebench.seeding import derive_seed, random_state, seeded
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Experiment:
-    """A checked config, and what was made of it so far."""
+    """A checked config, and the parts built from it."""
 
     config: Mapping[str, Any]
     dataset: Dataset
+    model: Model
+    """With its initial weights, on the CPU until it is trained."""
+    random_state: Mapping[str, Any]
+    """Of the moment after the model was built, at which the training continues."""
+    evaluators: Mapping[str, Evaluator]
     rundir: RunDir
     device: torch.device
     show_bar: bool
@@ -49,7 +57,7 @@ class Experiment:
 
     @property
     def splits(self) -> Splits:
-        """The data, on the device, read at first use: a run that is complete never reads them."""
+        """The data on the device, read at first use: a run that is complete never reads them."""
         if self._splits is None:
             self._splits = self.dataset.load().to(self.device)
         return self._splits
@@ -62,52 +70,84 @@ class Experiment:
     def checkpoints(self) -> Checkpoints:
         return Checkpoints(self.rundir.checkpoints)
 
+    @property
+    def evaluation_settings(self) -> dict[str, dict[str, Any]]:
+        """The settings of each evaluator of the suite, by its name."""
+        return {name: settings_of(node) for name, node in self.config["evaluation"].items()}
+
 
 def prepare(cfg: DictConfig) -> Experiment:
-    """Check everything that can be checked without data. Raises ConfigError."""
+    """Check everything that can be checked without data. Raises ConfigError or UserError."""
     config = checked(cfg)
     runtime = config["runtime"]
     device = resolve_device(runtime["device"])
     set_threads(runtime["threads"])
-    root, cache = Path(config["data_root"]), Path(config["paths"]["cache"])
-    check_kind(config)
-    dataset = build(config["dataset"], paths=DataPaths(root.expanduser(), cache.expanduser()))
-    config["dataset"]["name"] = dataset.spec.name  # a stand-in is filed under its own name
+    dataset = build_dataset(config)
+    named = config["dataset"] | {"name": dataset.spec.name}  # a stand-in is stored under its own name
+    config = config | {"dataset": named}
     check_fit(config, dataset.spec, Path(conf_dir()))
-    # On no device and without data: what cannot be combined is refused now.
-    model = build_model(config, dataset)
-    build(config["model"]["objective"], steps_per_epoch=1, model=model)
+    with seeded(derive_seed(config["seed"], "model")):
+        model = build_model(config, dataset)
+        state = random_state()
+        check_objective(config, model)
+    evaluators = {
+        name: require(build(node), Evaluator, f"evaluation.{name}", is_module=False)
+        for name, node in config["evaluation"].items()
+    }
     if runtime["track_information"] is not None and not model.has_gaussian_posterior:
         raise ConfigError(
-            f"runtime.track_information = {runtime['track_information']}: {config['model']['name']} has no "
-            f"diagonal Gaussian posterior, whose density at another datum's code is known; use null."
+            f"runtime.track_information = {runtime['track_information']}: needs a diagonal Gaussian "
+            f"posterior, which {config['model']['name']} lacks; set it to null."
         )
     bars = {"always": True, "never": False, "auto": sys.stderr.isatty()}
     rundir = RunDir.of(config)
     tracker = build(config["tracker"], directory=rundir.path)
-    return Experiment(config, dataset, rundir, device, bars[runtime["progress"]], tracker)
+    show_bar = bars[runtime["progress"]]
+    return Experiment(config, dataset, model, state, evaluators, rundir, device, show_bar, tracker)
 
 
-def check_kind(config: Mapping[str, Any]) -> None:
-    """`check_fit` as far as a dataset's class says which `kind` of data it has, before it looks for any."""
+def build_dataset(config: Mapping[str, Any]) -> Dataset:
+    """Build the dataset. Raises ConfigError.
+
+    If its class says its `kind`, the model is checked against it first: building may look for data.
+    """
     node = config["dataset"]
     kind = getattr(get_object(node["_target_"]), "kind", None)
     if kind is not None:
-        check_fit(
-            config, DataSpec(name=node["name"], shape=(), kind=kind, num_classes=None), Path(conf_dir())
-        )
+        check_kind(config, node["name"], kind, Path(conf_dir()))
+    root, cache = Path(config["data_root"]), Path(config["paths"]["cache"])
+    return build(node, paths=DataPaths(root.expanduser(), cache.expanduser()))
 
 
 def build_model(config: Mapping[str, Any], dataset: Dataset) -> Model:
+    """Build the model with its initial weights, on the CPU."""
     node = {key: value for key, value in config["model"].items() if key != "objective"}
-    return build(node, spec=dataset.spec)
+    convolution_dtype = getattr(torch, config["runtime"]["convolutions"])
+    return build(node, spec=dataset.spec, convolution_dtype=convolution_dtype)
+
+
+def check_objective(config: Mapping[str, Any], model: Model) -> None:
+    """Check that the objective keeps its contract and can train the model. Raises UserError.
+
+    Its number of steps per epoch is known only with the data, so that it is built again for the training.
+    """
+    objective = require(
+        build(config["model"]["objective"], steps_per_epoch=1, model=model),
+        ObjectiveContract,
+        "model.objective",
+    )
+    if model.has_iterative_posterior and not objective.states_kl_weight:
+        raise ConfigError(
+            f"model.objective: {type(objective).__name__} does not define kl_weight(step), which the "
+            f"iterative posterior of {config['model']['name']} needs; define it, or use "
+            f"model/posterior=diagonal."
+        )
+    try_parts(config["model"], model, objective)
 
 
 def make_training(experiment: Experiment, model: Model) -> Training:
-    """Objective, optimisers, batches and everything else that the loop works on."""
-    config, seed = experiment.config["training"], experiment.seed
-    runtime = experiment.config["runtime"]
-    model.convolution_dtype = getattr(torch, runtime["convolutions"])
+    """Build the objective, the optimisers, the batches and everything else that the loop works on."""
+    config, runtime, seed = experiment.config["training"], experiment.config["runtime"], experiment.seed
     batches = Batches(experiment.splits.train, config["batch_size"], derive_seed(seed, "batches"))
     objective = build(experiment.config["model"]["objective"], steps_per_epoch=len(batches), model=model)
     objective.to(experiment.device)
@@ -117,18 +157,12 @@ def make_training(experiment: Experiment, model: Model) -> Training:
     schedule = build(config["schedule"], optimizer=optimizer, num_steps=num_steps)
     if objective.warmup_steps >= num_steps and experiment.config["tier"] != "smoke":
         log.warning(
-            "The training of %d steps ends within the warm-up of %d: the objective never gets its full KL.",
+            "The training of %d steps ends before the KL warm-up of %d does, so that beta is never reached.",
             num_steps, objective.warmup_steps,
         )  # fmt: skip
-    wanted = runtime["compile"] == "always" or (
-        # Every length of a batch of sentences would be compiled anew, and cuDNN's LSTM not at all.
-        runtime["compile"] == "auto" and experiment.device.type == "cuda" and model.spec.vocabulary is None
-    )
-    # Nor does torch.compile trace a step that differentiates for itself.
-    compiled = wanted and not model.has_iterative_posterior
-    step = make_step(
-        model, objective, optimizer, auxiliary_optimizer, schedule, config["clip_grad_norm"], compiled
-    )
+    compiled = is_compiled(runtime["compile"], experiment.device, model)
+    clip = config["clip_grad_norm"]
+    step = make_step(model, objective, optimizer, auxiliary_optimizer, schedule, clip, compiled)
     metrics = Metrics(experiment.rundir.metrics)
 
     def record_epoch(line: dict[str, Any]) -> None:
@@ -159,3 +193,15 @@ def make_training(experiment: Experiment, model: Model) -> Training:
         stop_requested=experiment.stop.check,
         show_bar=experiment.show_bar,
     )
+
+
+def is_compiled(choice: str, device: torch.device, model: Model) -> bool:
+    """Return True if the step is compiled: `auto` compiles on CUDA, but for sentences.
+
+    torch.compile would compile once for every length of a batch of sentences, and does not compile cuDNN's
+    LSTM; nor does it trace a step that differentiates itself, as an iterative posterior does.
+    """
+    requested = choice == "always" or (
+        choice == "auto" and device.type == "cuda" and model.spec.vocabulary is None
+    )
+    return requested and not model.has_iterative_posterior

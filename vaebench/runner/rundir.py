@@ -1,10 +1,9 @@
-"""The run directory: where it is, whose it is, and what state it is in."""
+"""Run directory: its place, its lock, the config that it belongs to, and its state."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from vaebench import layout
 from vaebench.atomic import read_json, sweep_partials, write_json, write_text
 from vaebench.config.errors import ConfigError
 from vaebench.config.identity import config_hash, differences, run_name, without_tuples
@@ -26,30 +26,30 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.checkpoints = path / "checkpoints"
-        self.metrics = path / "metrics.jsonl"
-        self.results = path / "results.json"
+        self.checkpoints = path / layout.CHECKPOINTS
+        self.metrics = path / layout.METRICS
+        self.results = path / layout.RESULTS
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> RunDir:
-        """The directory of a checked config: its newest version, or the next one with `fresh`."""
+        """Return the directory of a checked config: its newest version, or the next one with `fresh`."""
         parent = Path(config["paths"]["outputs"]).expanduser() / run_name(config)
-        names = (re.fullmatch(r"v(\d+)", path.name) for path in parent.glob("v*"))
+        names = (layout.VERSION.fullmatch(path.name) for path in parent.glob("v*"))
         newest = max((int(name[1]) for name in names if name), default=-1)
         return cls(parent / f"v{newest + 1 if config['fresh'] else max(newest, 0)}")
 
     @contextmanager
     def claimed(self, config: Mapping[str, Any]) -> Iterator[None]:
-        """Make the directory, hold its lock, and see that it belongs to this config."""
+        """Create the directory, hold its lock, and check that it belongs to this config."""
         self._make()
-        with locked(self.path / "lock.json"):
+        with locked(self.path / layout.LOCK):
             sweep_partials(self.path)
             self._claim(config)
             with self._logging():
                 yield
 
     def _make(self) -> None:
-        """Raises ConfigError where the directory cannot be made or written."""
+        """Create the directory. Raises ConfigError where it cannot be created or written to."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -61,8 +61,8 @@ class RunDir:
             raise ConfigError(f"paths.outputs: no permission to write to {self.path}")
 
     def _claim(self, config: Mapping[str, Any]) -> None:
-        """Write config.yaml once. Raises ConfigError where one of another config is there."""
-        path = self.path / "config.yaml"
+        """Write config.yaml once. Raises ConfigError if the directory has that of another config."""
+        path = self.path / layout.CONFIG
         if not path.exists():
             header = f"# The resolved config of this run, {config_hash(config)}; written once.\n"
             plain = yaml.safe_load(yaml.safe_dump(without_tuples(config)))
@@ -73,17 +73,19 @@ class RunDir:
         except yaml.YAMLError:
             stored = None
         if not isinstance(stored, dict) or config_hash(stored) != config_hash(config):
-            details = differences(config, stored) if isinstance(stored, dict) else ["it is no config"]
+            details = (
+                differences(config, stored) if isinstance(stored, dict) else ["its config.yaml is damaged"]
+            )
             raise ConfigError(
                 f"{self.path} belongs to another config:\n  "
                 + "\n  ".join(details[:10])
-                + "\nUse fresh=true for a new version, or move that directory away."
+                + "\nUse fresh=true for a new version, or move that directory elsewhere."
             )
 
     @contextmanager
     def _logging(self) -> Iterator[None]:
-        """Everything that vaebench logs also goes to run.log."""
-        handler = logging.FileHandler(self.path / "run.log")
+        """Copy everything that vaebench logs to run.log."""
+        handler = logging.FileHandler(self.path / layout.LOG)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger = logging.getLogger("vaebench")
         logger.addHandler(handler)
@@ -94,15 +96,16 @@ class RunDir:
             handler.close()
 
     def status(self) -> dict[str, Any]:
-        """status.json, or an empty mapping where the run was never started."""
-        return read_json(self.path / "status.json") or {}
+        """Return status.json, or an empty mapping if the run was never started."""
+        return read_json(self.path / layout.STATUS) or {}
 
     def set_status(self, state: str, **facts: Any) -> None:
-        """Record `running`, `complete`, `failed` or `interrupted`, with what is worth knowing about it."""
+        """Write the state: `running`, `complete`, `failed` or `interrupted`, with further facts."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(self.path / "status.json", {"state": state, "updated": now, **facts})
+        write_json(self.path / layout.STATUS, {"state": state, "updated": now, **facts})
 
     def add_attempt(self, attempt: Mapping[str, Any]) -> None:
-        path = self.path / "provenance.json"
+        """Append a record to provenance.json."""
+        path = self.path / layout.PROVENANCE
         attempts = read_json(path) or []
         write_json(path, [*attempts, dict(attempt)])

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from vaebench.model import Model
-from vaebench.objectives.base import Loss, Objective
+from vaebench.objectives.base import Objective
+from vaebench.parts import Loss
 
 Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
 """(batch, number of finished steps) -> the scalars to log."""
@@ -25,11 +26,12 @@ def make_step(
     compiled: bool,
 ) -> Step:
     """The step of a training; `compiled` fuses its forward and backward pass (on CUDA, in a graph)."""
-    refines = model.has_iterative_posterior
+    iterative = model.has_iterative_posterior
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def evaluate(x: Tensor, step: Tensor) -> Loss:
-        return objective(model.terms(x, objective.num_samples), step, model)
+        kl_weight = objective.kl_weight(step) if iterative else 1.0
+        return objective(model.terms(x, objective.num_samples, kl_weight=kl_weight), step, model)
 
     if compiled:
         mode = "reduce-overhead" if next(model.parameters()).is_cuda else "default"
@@ -38,8 +40,6 @@ def make_step(
     def step(x: Tensor, finished: Tensor) -> dict[str, Tensor]:
         if compiled:
             torch.compiler.cudagraph_mark_step_begin()
-        if refines:
-            model.kl_weight = objective.kl_weight(finished)
         loss = evaluate(x, finished)
         optimizer.zero_grad(set_to_none=True)
         if auxiliary_optimizer is not None:

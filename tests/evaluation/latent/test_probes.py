@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from vaebench.data.spec import Split, Splits
-from vaebench.evaluation.base import Context, Evaluator, NotApplicableError
+from vaebench.evaluation.base import Context, NotApplicableError
 from vaebench.evaluation.latent.probes import MLPProbe, SVMProbe
+from vaebench.parts import Evaluator
 from vaebench.testing import identity_model, make_context, measure, toy_spec
 
 

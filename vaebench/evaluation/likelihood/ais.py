@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -190,28 +190,13 @@ class Problem:
         model, prior = context.model, context.prior
 
         def at(z: Tensor) -> tuple[Tensor, Tensor]:
-            given: Any = Given(z, self.q)
-            terms = model.terms(self.x, len(z), q=given, p=prior)
+            log_px_z, log_pz = model.log_px_z(z, self.x), prior.log_prob(z)
             if self.q is None:
-                return terms.log_pz, terms.log_px_z
-            return terms.log_qz_x, terms.log_w
+                return log_pz, log_px_z
+            log_qz_x = self.q.log_prob(z)
+            return log_qz_x, log_px_z + log_pz - log_qz_x
 
         return at
-
-
-@dataclass(frozen=True)
-class Given:
-    """q(z|x) that draws the codes it is given: the model's densities at any z, through `Model.terms`."""
-
-    z: Tensor
-    q: Posterior | None
-
-    def rsample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        return self.z
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        assert self.q is not None
-        return self.q.log_prob(z)
 
 
 def _generator(context: Context, *names: object) -> torch.Generator:
