@@ -291,9 +291,7 @@ def test_trying_a_part_changes_no_bit(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_parts_of_vaebench_keep_their_contracts() -> None:
-    made = MLPDecoder(
-        2, (3,), (3,), depth=1, width=4, activation="relu", skip="none", bridge="identity", init="he"
-    )
+    made = latent_model(toy_spec((3,)), 2).decoder
     assert parts.require_decoder(made, "model.decoder") is made
     assert {*parts.members(parts.AutoregressiveDecoder)} == {"is_autoregressive", "sample"}
     assert {*parts.members(parts.Evaluator)} == {"version", "run"}

@@ -36,25 +36,11 @@ FILED_WITH: dict[str, Options] = {"model": {"objective": (Node, True)}}
 """Parts that stand in a node's group but are no option of its class: the loop, not the model, gets them."""
 
 
-GIVEN = frozenset(
-    [
-        "spec",
-        "convolution_dtype",
-        "paths",
-        "steps_per_epoch",
-        "model",
-        "parameters",
-        "optimizer",
-        "num_steps",
-        "directory",
-        "input_shape",
-        "latent_dim",
-        "output_shape",
-        "data_shape",
-        "in_features",
-        "shape",
-    ]
-)
+GIVEN = {
+    "spec", "convolution_dtype", "paths", "steps_per_epoch", "model",
+    "parameters", "optimizer", "num_steps", "directory", "input_shape",
+    "latent_dim", "output_shape", "data_shape", "in_features", "shape",
+}  # fmt: skip
 """Positional parameters that the code gives to parts (`vaebench.parts`), and that no config sets."""
 
 NEAREST = 3  # of the families that fit
