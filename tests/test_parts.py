@@ -19,6 +19,7 @@ from vaebench.errors import UserError
 from vaebench.objectives.base import Objective
 from vaebench.parts import Loss, Measurement
 from vaebench.runner.experiment import run
+from vaebench.testing import latent_model, toy_spec
 
 MINE: Any = ModuleType("mylab")
 
