@@ -18,7 +18,7 @@ TILE = 1000  # rows of the N x N matrix at a time: 80 MB in float64 at N = 10,00
 LEAST = 4  # two examples in each half that a Gaussian is fitted to
 
 Track = Callable[[range], Iterable[int]]
-"""Iterator over the tiles of a long computation, with a progress bar."""
+"""Function that iterates over the tiles of a long computation, for example with a progress bar."""
 
 
 class MutualInformation:
@@ -40,10 +40,10 @@ class MutualInformation:
     examples.
 
     The interval goes from `mi_interval_low` = `mi_lower` to `mi_interval_high`, the smallest of the three
-    upper bounds; negative ends are set to 0. log N caps the lower end. The upper end exceeds the truth by the
-    KL(q(z) || m) of the bound that is smallest. The minimum of noisy bounds is biased downwards, by less than
-    the errors of those that are close. Its standard error is that of the selected bound, so the two ends may
-    cross by about that much.
+    upper bounds; negative ends are set to 0. log N caps the lower end. The upper end exceeds the truth, in
+    expectation, by the KL(q(z) || m) of the bound that is smallest. The minimum of noisy bounds is biased
+    downwards, by less than the errors of those that are close. Its standard error is that of the selected
+    bound, so the two ends may cross by about that much.
     """
 
     version: ClassVar = 2

@@ -37,8 +37,8 @@ class Propagation:
     z_0 is the code and z_k the output of layer k before its activation, under z_0 ~ q(z|x) and z_0 ~ p(z)
     (section 2). One classifier separates (x, z_k) under the posterior from (x, z_k) under the prior. A second
     does the same for z_k alone. A third separates (x, z_k) from pairs with another example's x; its estimate
-    `mi_direct` has no error from a difference. All are trained on the training split with new codes at every
-    step and evaluated on the test split.
+    `mi_direct` is not a difference of two others. All are trained on the training split with new codes at
+    every step and evaluated on the test split.
 
     `random` has the trained encoder and a re-initialised decoder. Runs differ in the seeds of the classifiers
     and of that decoder. Standard errors are over runs, or over test examples if there is one run. The paper's

@@ -20,7 +20,7 @@ from vaebench.ranges import AtLeastTwo, Count
 BATCH = 100
 
 Kind = Literal["true_fisher", "empirical_fisher", "kfac", "authors_surrogate"]
-"""On samples of the model; on the data; from Kronecker factors; or as computed by the authors' code."""
+"""Gradients at samples of the model; at the data; Kronecker factors; or the number of the authors' code."""
 
 SIDES = ("encoder", "decoder")
 

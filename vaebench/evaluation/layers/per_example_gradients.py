@@ -165,7 +165,7 @@ class Recording:
 
 @contextmanager
 def recorded(layers: Mapping[str, nn.Module], num_data: int) -> Iterator[Recording]:
-    """Record every call of `layers` in the context."""
+    """Record every call of `layers` while the context is open."""
     recording = Recording(layers, num_data)
     handles = [
         layer.register_forward_hook(lambda _, inputs, output, name=name: recording.note(name, inputs, output))
