@@ -216,12 +216,12 @@ def sha256(value: Any) -> str:
 
 
 def _update(digest: Any, value: Any) -> None:
-    """Add a tree of arrays and plain values, without wall-clock times, in the order of its keys."""
+    """Add a tree of arrays and plain values, in the order of its keys, without times, paths and sentences."""
     if isinstance(value, np.ndarray):
         digest.update(f"{value.dtype}{value.shape}".encode() + value.tobytes())
     elif isinstance(value, dict):
         for key in sorted(value):
-            if key not in ("seconds", "origin", "data"):
+            if key not in ("seconds", "data", "reason"):
                 digest.update(str(key).encode())
                 _update(digest, value[key])
     elif isinstance(value, list):

@@ -18,6 +18,7 @@ from vaebench import parts
 from vaebench.errors import UserError
 from vaebench.objectives.base import Objective
 from vaebench.parts import Loss, Measurement
+from vaebench.runner import prepare
 from vaebench.runner.experiment import run
 from vaebench.testing import latent_model, toy_spec
 
@@ -278,7 +279,8 @@ def test_a_part_that_keeps_its_contract_trains(part: str, text: str, tmp_path: P
 
 def test_trying_a_part_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trial of a foreign decoder uses no random number of the training and no batch statistic."""
-    from vaebench.runner import prepare
+    text = "_target_: mylab.Decoder\nwidth: 3"
+    assert prepare.prepare(config(tmp_path / "prepared", "model/decoder", text, *GOOD)).model.training
 
     def weights(name: str) -> dict[str, Tensor]:
         run(config(tmp_path / name, "model/decoder", "_target_: mylab.Decoder\nwidth: 3", *GOOD))

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from vaebench.data.spec import Split, Splits
 from vaebench.evaluation.base import Measurement
-from vaebench.parts import Evaluator
 from vaebench.model import Model
+from vaebench.parts import Evaluator
 from vaebench.testing import make_context, measure, toy_spec
 
 LIMIT = 3.0  # standard errors

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.runs import only_run, small_config, without_seconds
-from vaebench.evaluation import partial_results as scratch
+from vaebench.evaluation import partial_results
 from vaebench.evaluation.samples.markov_chain import MarkovChain
 from vaebench.runner.experiment import run
 from vaebench.runner.signals import Interrupted
@@ -31,7 +31,7 @@ FAMILIES = {
 def test_an_unregularised_model_is_measured_and_its_interrupted_chain_goes_on(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scratch, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(partial_results, "SAVE_SECONDS", -1.0)
 
     def config(name: str) -> Any:
         return small_config(tmp_path / name, f"model={family}", *SMALL, *FAMILIES[family], families=True)

@@ -14,8 +14,7 @@ from tests.runs import only_run, small_run, without_seconds
 from tests.stopped import Stopped, stopping_after
 from vaebench.data.spec import Split, Splits
 from vaebench.distributions import Gaussian
-from vaebench.evaluation import encoding_cache as encode
-from vaebench.evaluation import partial_results as scratch
+from vaebench.evaluation import encoding_cache, partial_results
 from vaebench.evaluation.base import Context
 from vaebench.models.latent import LatentModel
 from vaebench.posteriors.svi import SVIPosterior
@@ -33,7 +32,7 @@ X = TOY.sample(250)
 
 @pytest.fixture(autouse=True)
 def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scratch, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(partial_results, "SAVE_SECONDS", -1.0)
 
 
 def refining(shift: float = 0.9) -> LatentModel:
@@ -99,7 +98,7 @@ def test_other_weights_data_splits_or_versions_begin_anew(
     assert calls(refining(0.8)) == 3
     assert calls(refining(), X + 1) == 3
     assert calls(refining(), split="valid") == 3
-    monkeypatch.setattr(encode, "VERSION", encode.VERSION + 1)
+    monkeypatch.setattr(encoding_cache, "VERSION", encoding_cache.VERSION + 1)
     assert calls(refining()) == 3
 
 
@@ -124,7 +123,7 @@ def test_a_run_that_ctrl_c_ends_while_it_encodes_ends_with_the_numbers_of_a_whol
     real, sizes = LatentModel.encode, list[int]()
 
     def encode_with_a_signal(model: LatentModel, x: torch.Tensor) -> Any:
-        if not model.training and not torch.is_grad_enabled() and len(x) <= encode.BETWEEN_LOOKS:
+        if not model.training and not torch.is_grad_enabled() and len(x) <= encoding_cache.BETWEEN_CHECKS:
             sizes.append(len(x))
             if len(sizes) == 2:
                 signal.raise_signal(signal.SIGINT)

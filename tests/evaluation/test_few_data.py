@@ -129,7 +129,7 @@ def test_one_sentence_is_measured_and_the_missing_interpolation_is_explained(tmp
     assert numbers["perplexity"].value == pytest.approx(math.exp(numbers["nll_nats"].value / 3))
     measure(Sentences(num=3, temperatures=[1.0], beam=2, num_steps=3), context)
     assert (tmp_path / "sentences/interpolations.txt").read_text() == (
-        "# none: it takes two test sentences, and there is one\n"
+        "# none: interpolation needs two test sentences, and there is one\n"
     )
     assert "# 1\n" in (tmp_path / "sentences/reconstructions.txt").read_text()
 

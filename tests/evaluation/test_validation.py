@@ -11,7 +11,7 @@ import torch
 from tests.runs import only_run, small_config, small_run, without_seconds
 from vaebench.data.spec import Split
 from vaebench.errors import UserError
-from vaebench.evaluation import validation as validation
+from vaebench.evaluation import validation
 from vaebench.evaluation.information import mutual_information
 from vaebench.evaluation.validation import validate
 from vaebench.runner.prepare import prepare

@@ -1,1 +1,1 @@
-"""One file per measure, each an evaluator with a version; base holds the protocol."""
+"""Evaluators of a trained model, in five folders; `base` has their interface."""

@@ -14,7 +14,7 @@ ACCENT = "#c8553d"
 
 
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
-    """A figure and its axes, without pyplot's global state."""
+    """Return a figure and its axes, without the global state of pyplot."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -25,7 +25,8 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]
 
 
 def image_grid(images: Tensor, columns: int) -> np.ndarray:
-    """Images `[N, C, H, W]` in [0, 1] as one picture `[H', W', 3]`, dark ink on white."""
+    """Return images `[N, C, H, W]` in [0, 1] as one RGB image `[H', W', 3]`; grey images are inverted, black
+    on white."""
     from torchvision.utils import make_grid
 
     shown = images.detach().cpu().clamp(0, 1)
@@ -35,7 +36,7 @@ def image_grid(images: Tensor, columns: int) -> np.ndarray:
 
 
 def save_images(context: Context, name: str, images: Tensor, columns: int, title: str) -> None:
-    """File a grid of images with a title that says what rows and columns are."""
+    """Save a grid of images, with a title that explains rows and columns."""
     rows = -(-len(images) // columns)
     figure, axis = new_figure(0.6 * columns + 0.4, 0.6 * rows + 0.6)
     axis.imshow(image_grid(images, columns), interpolation="nearest")
@@ -45,23 +46,29 @@ def save_images(context: Context, name: str, images: Tensor, columns: int, title
 
 
 def require_images(context: Context) -> None:
+    """Raise NotApplicableError if the data are not images."""
     if len(context.spec.shape) != 3:
-        raise NotApplicableError("the data are not images")
+        raise NotApplicableError("the data are not images; needs data of shape [C, H, W]")
 
 
 def tsne(codes: Tensor, perplexity: float) -> np.ndarray:
-    """Points `[N, 2]` for codes `[N, D]` (PCA start, fixed seed). Raises NotApplicableError below two units
-    or where there are no more codes than the perplexity."""
+    """Return t-SNE points `[N, 2]` for codes `[N, D]` (PCA initialisation, fixed seed).
+
+    Raises NotApplicableError for one unit, or if there are no more codes than the perplexity.
+    """
     from sklearn.manifold import TSNE
 
     if codes.shape[1] < 2 or len(codes) <= perplexity:
-        raise NotApplicableError(f"{len(codes)} codes of {codes.shape[1]} units are too few")
+        raise NotApplicableError(
+            f"too few codes or units for t-SNE: {len(codes)} codes of {codes.shape[1]} units; "
+            f"needs more than {perplexity:g} codes and two units or more"
+        )
     embedding = TSNE(perplexity=perplexity, init="pca", random_state=0)
     return np.asarray(embedding.fit_transform(codes.cpu().double().numpy()))
 
 
 def scatter(axis: Any, points: np.ndarray, labels: Tensor | None, legend: bool = True) -> None:
-    """Points of the first test data, coloured by label where there are labels."""
+    """Plot points of the first test examples, coloured by label if there are labels."""
     axis.set_axis_off()
     if labels is None:
         axis.scatter(*points.T, color=INK, s=4, linewidths=0)

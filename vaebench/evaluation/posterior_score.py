@@ -1,4 +1,4 @@
-"""The score of a posterior that is only known as a map of noise."""
+"""Score function of an implicit (flow) posterior."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def push_with_score(q: Any, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """z = push(noise) `[S, B, D]`, log q(z|x) `[S, B]` and its score grad_z log q(z|x) `[S, B, D]`.
+    """Return z = push(noise) `[S, B, D]`, log q(z|x) `[S, B]` and the score grad_z log q(z|x) `[S, B, D]`.
 
-    The score is (dz/dnoise)^-T grad_noise log q(z(noise)), with the whole D x D Jacobian of each draw: D
-    backward passes and no inverse of the map. It is a constant; z and log q keep their graphs.
+    The score is (dz/dnoise)^-T grad_noise log q(z(noise)), with the full D x D Jacobian of each sample. It
+    takes D backward passes and no inverse of the map. The score is detached; z and log q keep their graphs.
     """
     with torch.enable_grad():
         noise = noise.detach().requires_grad_()
@@ -26,10 +26,10 @@ def push_with_score(q: Any, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def log_density_of_draw(q: Any, like: Tensor) -> Tensor:
-    """log q(z|x) `[B]` at z ~ q(z|x) held fixed: its gradient in q's parameters is their score.
+    """Return log q(z|x) `[B]` at z ~ q(z|x) held fixed; its gradient in q's parameters is their score.
 
-    `like [B, D]` has the shape of a draw. Of a pushed posterior at z = push(noise; phi), the total derivative
-    of log q holds (grad_z log q)^T dz/dphi too, which is subtracted: that takes no inverse of the map.
+    `like [B, D]` has the shape of z. For a flow posterior, z = push(noise; phi), the total derivative of log
+    q also contains (grad_z log q)^T dz/dphi. That term is subtracted, which takes no inverse of the map.
     """
     if hasattr(q, "push"):
         z, log_q, score = push_with_score(q, torch.randn_like(like).unsqueeze(0))

@@ -1,4 +1,4 @@
-"""The validation pass of an epoch: the ELBO at beta 1, and whether the code is collapsing."""
+"""Validation pass of an epoch: ELBO at beta = 1, KL and active units."""
 
 from __future__ import annotations
 
@@ -11,23 +11,30 @@ from torch import Tensor
 from vaebench.data.batches import in_order
 from vaebench.data.spec import Split
 from vaebench.evaluation.information.mutual_information import sandwich
+from vaebench.evaluation.latent.active_units import ACTIVE, count
+from vaebench.evaluation.latent.fisher_shannon import gaussian_fisher
+from vaebench.evaluation.likelihood.perplexity import perplexity
 from vaebench.model import Model
 from vaebench.seeding import seeded
 
 BATCH = 1000
 NUMBERS = 2**27
-"""Decoded at once at most: 512 MiB."""
-ACTIVE = 0.01  # variance of the posterior mean, Burda et al. (2016)
+"""Largest number of decoded values in memory at once: 512 MiB in float32."""
 
 
 @torch.no_grad()
 def validate(model: Model, split: Split, seed: int, track_information: int | None = None) -> dict[str, float]:
-    """Means over the split, in nats, from one draw of z per datum; the same draws at every call.
+    """Return means over the split, in nats, from one sample of z per example.
 
-    Without a code there is no KL and no unit; the ELBO is log p(x). With a Gaussian posterior also its place
-    in the Fisher-Shannon plane (evaluation.fisher_shannon), and with `track_information` the mutual
-    information of that many data and their codes, whose draws are the same. Of sentences also the perplexity
-    that the ELBO bounds from above. One datum shows no variance and no information: without those two.
+    The samples are the same at every call.
+
+    - All models: `elbo` and `reconstruction`. A model without a code has ELBO = log p(x), no KL, no units.
+    - Models with a code: `kl` and, for two examples or more, `active_units`.
+    - Sentences: `perplexity_bound`, the upper bound of the perplexity that follows from the ELBO.
+    - Gaussian posteriors: `posterior_fisher` and `entropy_power`, the coordinates of the Fisher-Shannon plane
+      (evaluation.latent.fisher_shannon).
+    - With `track_information`, for two examples or more: bounds of the mutual information of the first
+      `track_information` examples and their codes. These are the samples of z of the ELBO.
     """
     size = max(1, min(BATCH, NUMBERS // model.parameters_per_datum))
     device = split.x.device
@@ -43,7 +50,7 @@ def validate(model: Model, split: Split, seed: int, track_information: int | Non
             q: Any = terms.q
             totals = [terms.log_px_z.sum(), terms.kl_per_datum.sum()]
             if model.has_gaussian_posterior:
-                totals += [torch.exp(-q.logvar).sum(), q.logvar.mean(-1).sum()]
+                totals += [gaussian_fisher(q.logvar).sum(), q.logvar.mean(-1).sum()]
             sums[: len(totals)] += torch.stack(totals).to(dtype)
             means.append(q.mean)
             if track_information is not None and size * len(posteriors) < track_information:
@@ -51,25 +58,26 @@ def validate(model: Model, split: Split, seed: int, track_information: int | Non
                 draws.append(terms.z[0])
     model.train(was_training)
     reconstruction, kl, fisher, log_power = (sums / len(split)).tolist()
-    found = {"elbo": reconstruction - kl, "reconstruction": reconstruction}
+    numbers: dict[str, float] = {"elbo": reconstruction - kl, "reconstruction": reconstruction}
     if model.has_latent:
-        found["kl"] = kl
+        numbers["kl"] = kl
         if len(split) > 1:
-            variance = torch.cat(means).to(dtype).var(0)
-            found["active_units"] = int((variance > ACTIVE).sum())
+            numbers["active_units"] = count(torch.cat(means).to(dtype).var(0), ACTIVE)
     if split.lengths is not None:
-        per_token = -found["elbo"] / split.lengths.double().mean().item()
-        found["perplexity_bound"] = math.exp(min(per_token, 700.0))
+        numbers["perplexity_bound"] = perplexity(-numbers["elbo"] / split.lengths.double().mean().item())
     if model.has_gaussian_posterior:
-        found |= {"posterior_fisher": fisher, "entropy_power": math.exp(log_power)}
+        numbers |= {"posterior_fisher": fisher, "entropy_power": math.exp(log_power)}
     if posteriors and len(split) > 1:
         q = posteriors[0].cat(posteriors)[:track_information]
-        found |= information(q, torch.cat(draws)[:track_information])
-    return found
+        numbers |= information(q, torch.cat(draws)[:track_information])
+    return numbers
 
 
 def information(q: Any, z: Tensor) -> dict[str, float]:
-    """I_q(x; z) from below and above, and the cap of the lower one (evaluation.mutual_information)."""
+    """Return the lower and upper bound of I_q(x; z), in nats, and the cap log N of the lower bound.
+
+    The definitions are in evaluation.information.mutual_information.
+    """
     if z.device.type == "mps":  # no float64 there
         q, z = q.to("cpu"), z.cpu()
     _, lower, upper = sandwich(q, z.double())

@@ -256,7 +256,7 @@ def test_a_posterior_of_which_nothing_is_known_is_not_applicable(tmp_path):
         is_gaussian = False
 
     model = latent_model(toy_spec((4,)), 2, posterior=Unknown)
-    with pytest.raises(NotApplicableError, match="score is not known"):
+    with pytest.raises(NotApplicableError, match="needs a Gaussian or a flow posterior"):
         measure(ALL, make_context(model, torch.randn(10, 4), tmp_path))
 
 

@@ -272,8 +272,8 @@ def not_parallel() -> LatentModel:
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (latent_model(toy_spec((2,)), 3), "2 latent units, and there are 3"),
-        (not_parallel(), "sees the data"),
+        (latent_model(toy_spec((2,)), 3), "needs latent_dim=2, and it is 3"),
+        (not_parallel(), "not autoregressive"),
         (latent_model(toy_spec((2,)), 2, posterior=OpaquePosterior), "no closed form"),
         (identity_model((2,), 0.1), "another reach"),
     ],

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.counting import count_draws
 from vaebench.distributions import Gaussian
-from vaebench.evaluation import partial_results as scratch
+from vaebench.evaluation import partial_results
 from vaebench.evaluation.base import NotApplicableError
 from vaebench.evaluation.likelihood.ais import AnnealedImportanceSampling
 from vaebench.evaluation.likelihood.annealing import PILOTS
@@ -161,7 +161,7 @@ class Stopped(BaseException):
 def test_interrupted_anywhere_it_goes_on_to_the_bit_identical_result(tmp_path, monkeypatch, start):
     """Two blocks of test data, 2 x 4 temperatures, and two of drawn data, forward and back, 2 x 8: stopped
     in the first pass, between two blocks, before the drawn data, in a backward pass, before the last."""
-    monkeypatch.setattr(scratch, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(partial_results, "SAVE_SECONDS", -1.0)
     model, x = TOY.model(**WRONG), TOY.sample(8)
     options = {"num_temperatures": 4, "num_chains": 5, "num_simulated": 9, "start": start}
 

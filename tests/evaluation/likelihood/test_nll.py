@@ -11,7 +11,7 @@ import torch
 
 from tests.counting import count_draws
 from tests.stopped import Stopped, stopping_after
-from vaebench.evaluation import partial_results as scratch
+from vaebench.evaluation import partial_results
 from vaebench.evaluation.likelihood.bound import EvidenceLowerBound
 from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
 from vaebench.testing import LinearGaussian, make_context, measure, saved
@@ -142,7 +142,7 @@ def test_the_estimate_depends_on_the_contexts_seed_alone(tmp_path):
 
 def test_interrupted_nll_goes_on_to_the_bit_identical_result(tmp_path, monkeypatch):
     """64 samples are a chunk, so that each datum is a block; the stop comes before the sixth of twelve."""
-    monkeypatch.setattr(scratch, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(partial_results, "SAVE_SECONDS", -1.0)
     model, x = TOY.model(**WRONG), TOY.sample(12)
 
     def context(folder: str, **fields: object):
@@ -163,7 +163,7 @@ def test_interrupted_nll_goes_on_to_the_bit_identical_result(tmp_path, monkeypat
 
 
 def test_a_newer_evaluator_does_not_go_on_from_an_olders_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr(scratch, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(partial_results, "SAVE_SECONDS", -1.0)
     model, x = TOY.model(**WRONG), TOY.sample(12)
     fields = {"batch_bytes": SMALLEST}
     with pytest.raises(Stopped):

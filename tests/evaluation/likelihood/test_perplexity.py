@@ -14,7 +14,7 @@ from vaebench.evaluation.base import NotApplicableError
 from vaebench.evaluation.latent.active_units import ActiveUnits
 from vaebench.evaluation.likelihood.bound import EvidenceLowerBound
 from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
-from vaebench.evaluation.likelihood.perplexity import perplexities
+from vaebench.evaluation.likelihood.perplexity import perplexities, perplexity
 from vaebench.testing import make_context, measure, saved
 from vaebench.text import END
 
@@ -92,12 +92,18 @@ def test_the_error_is_that_of_a_ratio_over_sentences() -> None:
     values = torch.exp(nll.sum(1) / tokens.sum(1))
     errors = []
     for one_nll, one_tokens in zip(nll[:50], tokens[:50], strict=True):
-        perplexity, per_token, _ = perplexities(one_nll, one_tokens)
-        errors.append(perplexity.standard_error)
-        assert perplexity.value == pytest.approx(math.exp(per_token.value))
+        value, per_token, _ = perplexities(one_nll, one_tokens)
+        errors.append(value.standard_error)
+        assert value.value == pytest.approx(math.exp(per_token.value))
     assert sum(errors) / 50 == pytest.approx(float(values.std()), rel=0.1)
     # The mean of the sentences' own nats per token would weigh short ones as much as long ones.
     assert float(values.mean()) == pytest.approx(math.exp(3), rel=0.02)
+
+
+def test_a_huge_perplexity_stays_finite() -> None:
+    assert perplexity(2.0) == math.exp(2.0)
+    assert perplexity(1e4) == math.exp(700)
+    assert math.isnan(perplexity(math.nan))
 
 
 def test_chunks_are_counted_in_what_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaebench.distributions import StandardNormal, kl_divergence
-from vaebench.evaluation import partial_results as scratch
+from vaebench.evaluation import partial_results
 from vaebench.evaluation.likelihood import posterior_gaps
 from vaebench.evaluation.likelihood.posterior_gaps import PosteriorGaps, as_gaussian
 from vaebench.models.latent import LatentModel
@@ -266,7 +266,7 @@ class Stopped(BaseException):
 
 def test_interrupted_search_goes_on_to_the_bit_identical_result(tmp_path, monkeypatch):
     """Four of twelve data are a block, which asks once and at each of 2 x 5 steps; the third is cut."""
-    monkeypatch.setattr(scratch, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(partial_results, "SAVE_SECONDS", -1.0)
     model, x = TOY.model(shift=0.9), TOY.sample(12)
     short = evaluator(num_steps=5, num_importance=10)
 

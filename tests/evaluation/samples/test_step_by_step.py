@@ -145,7 +145,7 @@ def test_a_sequential_vae_is_measured_by_its_own_columns(tmp_path: Path) -> None
 
 
 def test_what_has_no_steps_or_no_images_is_not_applicable(tmp_path: Path) -> None:
-    with pytest.raises(NotApplicableError, match="the model has no steps"):
+    with pytest.raises(NotApplicableError, match="the model is not sequential"):
         measure(of(), make_context(identity_model(SHAPE), images(3), tmp_path))
     spec: DataSpec = toy_spec((4,))
     with pytest.raises(NotApplicableError, match="not images"):

@@ -117,5 +117,5 @@ def test_a_language_model_has_samples_and_one_greedy_sentence(tmp_path: Path) ->
 def test_images_are_no_sentences(tmp_path: Path) -> None:
     toy = LinearGaussian.make([1.0])
     context = make_context(toy.model(), toy.sample(5), tmp_path)
-    with pytest.raises(NotApplicableError, match="no sentences"):
+    with pytest.raises(NotApplicableError, match="not sentences"):
         list(Sentences(num=3, temperatures=[1.0], beam=2, num_steps=3).run(context))

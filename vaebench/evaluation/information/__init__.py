@@ -1,1 +1,2 @@
-"""Mutual information of data and code, over training and through the decoder."""
+"""Mutual information of x and z: its bounds, its course over training, and how much decoder layers keep of
+it."""

@@ -1,4 +1,4 @@
-"""What a decoder's layers put out, a decoder drawn anew, and the exact KL behind its first layer."""
+"""Outputs of the decoder's layers, re-initialised decoders, and the exact KL after an affine first layer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,16 @@ from vaebench.seeding import seeded
 
 
 def decoder_layers(model: Model) -> list[tuple[str, nn.Module]]:
-    """The decoder's layers with weights, by name. Raises NotApplicableError where they do not stand between
-    the code and the likelihood's parameters alone."""
+    """Return the decoder's layers with weights, by name.
+
+    Raises NotApplicableError for an autoregressive decoder, whose layers also depend on x, and for a decoder
+    without weights.
+    """
     if not model.decodes_in_parallel:
-        raise NotApplicableError("the decoder sees the data: its layers are no functions of the code alone")
+        raise NotApplicableError(
+            "the decoder is autoregressive: its layers depend on x as well as on the code; a decoder of z "
+            "alone would do"
+        )
     layers = [(name, layer) for name, layer in model.named_layers() if name.startswith("decoder.")]
     if not layers:
         raise NotApplicableError("the decoder has no layer with weights")
@@ -27,9 +33,9 @@ def decoder_layers(model: Model) -> list[tuple[str, nn.Module]]:
 
 @torch.no_grad()
 def layer_outputs(model: Model, z: Tensor) -> dict[str, Tensor]:
-    """z_k = each decoder layer's own output, before its activation, at codes `[N, D]`; `[N, units]`.
+    """Return each decoder layer's output before its activation, `[N, units]`, at codes `[N, D]`.
 
-    In the order in which the layers work.
+    The order is that in which the layers are called.
     """
     outputs: dict[str, Tensor] = {}
 
@@ -49,10 +55,11 @@ def layer_outputs(model: Model, z: Tensor) -> dict[str, Tensor]:
 
 
 def is_chain(model: Model, z: Tensor) -> bool:
-    """Whether each layer knows the code from the layer before alone, so that information can only fall.
+    """Return True if each layer depends on the code only through the layer before, so that information can
+    only fall.
 
-    Where the outputs of a layer are passed on to the next code's, all later ones must be the next code's too;
-    a skip around the layer would tell. `z [N, D]` are two codes or more.
+    The test replaces one layer's outputs by those of the next code. If there is no skip around the layer, all
+    later outputs are then those of the next code too. `z [N, D]` needs two codes or more.
     """
     layers, outputs = dict(decoder_layers(model)), layer_outputs(model, z)
     names = list(outputs)
@@ -69,9 +76,10 @@ def is_chain(model: Model, z: Tensor) -> bool:
 
 
 def with_new_decoder(model: Model, seed: int) -> Model:
-    """A copy whose decoder starts anew from PyTorch's own initialisation; encoder, posterior and prior stay.
+    """Return a copy of the model whose decoder is re-initialised with PyTorch's defaults.
 
-    Raises NotApplicableError for a decoder with parameters that do not say how they start.
+    Encoder, posterior and prior are unchanged. Raises NotApplicableError if a module of the decoder with
+    parameters has no `reset_parameters`.
     """
     copy = deepcopy(model)
     with seeded(seed):
@@ -79,14 +87,19 @@ def with_new_decoder(model: Model, seed: int) -> Model:
             if callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
             elif [*module.parameters(recurse=False)]:
-                raise NotApplicableError(f"the decoder's {type(module).__name__} has no reset_parameters")
+                raise NotApplicableError(
+                    f"the decoder's {type(module).__name__} has no reset_parameters, so it cannot be "
+                    "re-initialised"
+                )
     return copy
 
 
 def exact_kl(model: Model, q: Posterior, p: Distribution, z: Tensor) -> list[Tensor]:
-    """KL(q_k(z_k|x) || p_k) in closed form, `[B]`, float64: of the code, and of a first layer that is affine.
+    """Return KL(q_k(z_k|x) || p_k) in closed form, `[B]` each, float64: for the code, and for an affine first
+    layer.
 
-    Neither, or the first alone, where there is no closed form. `z [N, D]` are any codes.
+    The list has what exists: neither, the KL of the code, or both. `z [N, D]` are any codes; they serve to
+    test whether the first layer is affine.
     """
     per_unit = kl_divergence(q, p)
     if per_unit is None:
@@ -103,13 +116,13 @@ def exact_kl(model: Model, q: Posterior, p: Distribution, z: Tensor) -> list[Ten
 
 
 def affine_kl(mean: Tensor, logvar: Tensor, weight: Tensor) -> Tensor:
-    """KL of W z + b, z ~ N(mean, diag(exp(logvar))), against W z + b, z ~ N(0, I); `[B]`, float64.
+    """Return the KL of W z + b, z ~ N(mean, diag(exp(logvar))), from W z + b, z ~ N(0, I); `[B]`, float64.
 
-    W `[M, D]` of rank r tells V'z and nothing more, V `[D, r]` its right singular vectors:
-    KL = 1/2 (tr S + |V' mean|^2 - r - log |S|), S = V' diag(exp(logvar)) V. At r = D it is that of z itself.
+    W `[M, D]` of rank r keeps V'z alone, where V `[D, r]` are its right singular vectors: KL = 1/2 (tr S +
+    |V' mean|^2 - r - log |S|), S = V' diag(exp(logvar)) V. At r = D it is the KL of z itself.
     """
     _, values, right = torch.linalg.svd(weight.detach().cpu().double(), full_matrices=False)
-    # The rank that the numbers' own precision can tell, as torch.linalg.matrix_rank has it.
+    # The numerical rank at the precision of the weights, as in torch.linalg.matrix_rank.
     kept = right[values > values.max() * max(weight.shape) * torch.finfo(weight.dtype).eps]
     mean, logvar = mean.cpu().double() @ kept.T, logvar.cpu().double()
     covariance = torch.einsum("rd,bd,sd->brs", kept, logvar.exp(), kept)

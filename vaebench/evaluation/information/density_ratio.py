@@ -1,7 +1,7 @@
 """Log density ratios by classification (Bickel et al. 2007).
 
-Between as many draws of p as of r, the logit of the best classifier is log p(v) / r(v); its mean over p is
-KL(p || r). The logit is used as it is: the logarithm of a sigmoid would saturate.
+The logit of the best classifier between equally many samples of p and of r is log p(v) / r(v). Its mean over
+p is KL(p || r). The logit is used directly, since the logarithm of a sigmoid would saturate.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from vaebench.distributions import Posterior
 from vaebench.evaluation.base import Context
 
 Pair = tuple[Tensor, Tensor]
-"""Two sets of draws `[N, ...]`: in a problem, of the numerator p and of the denominator r, `[N, F]` each."""
+"""Two sets of N samples. In a problem: of the numerator p and of the denominator r, `[N, F]` each."""
 
 Draw = Callable[[int], Sequence[Pair]]
-"""N fresh draws of p and of r for each of several problems, in the same order at every call."""
+"""Function of N: N new samples of p and of r for each problem, in the same order at every call."""
 
 MOMENT_BATCHES = 4
 
 
 @dataclass(frozen=True)
 class Codes:
-    """The data of a split and their posteriors, for fresh draws of (x, z)."""
+    """Examples of a split with their posteriors, to sample pairs (x, z)."""
 
     x: Tensor
     """`[N, F]`, flattened."""
@@ -37,20 +37,21 @@ class Codes:
     generator: torch.Generator
 
     def at(self, index: Tensor) -> Pair:
-        """x `[B, F]` and z ~ q(z|x) `[B, D]` of the data at `index`."""
+        """Return x `[B, F]` and z ~ q(z|x) `[B, D]` for the examples at `index`."""
         return self.x[index], self.q[index].rsample(1, self.generator)[0]
 
     def draw(self, num: int) -> Pair:
-        """The same of `num` data at random, with replacement."""
+        """Return x and z for `num` random examples, with replacement."""
         return self.at(torch.randint(len(self.x), (num,), generator=self.generator, device=self.x.device))
 
     def repeats(self, num_draws: int) -> int:
-        """How often each datum is drawn for `num_draws` in all."""
+        """Return the number of samples of z per example for about `num_draws` in total, at least 1."""
         return max(1, round(num_draws / len(self.x)))
 
 
 def codes(context: Context, generator: torch.Generator) -> tuple[Codes, Codes]:
-    """To train classifiers on, and to read them at: the training and the test split."""
+    """Return the training split, on which classifiers are trained, and the test split, on which they are
+    evaluated."""
     train, test = (
         Codes(context.data(split).flatten(1), context.encoded(split), generator)
         for split in ("train", "test")
@@ -60,18 +61,19 @@ def codes(context: Context, generator: torch.Generator) -> tuple[Codes, Codes]:
 
 @dataclass(frozen=True)
 class Fitting:
-    """How classifiers are trained: Adam, its rate down to zero along half a cosine."""
+    """Training settings of the classifiers: Adam, with a learning rate that falls to zero along half a
+    cosine."""
 
     width: int
     """Units of each of the two hidden layers."""
     lr: float
     batch_size: int
-    """Of each step, at least 2; one half is drawn from p, the other from r."""
+    """Samples per step, at least 2: one half from p, the other from r."""
     num_steps: int
 
 
 class Classifiers(nn.Module):
-    """E MLPs side by side, F - width - width - 1 with GELU, of inputs standardised by moments `[E, F]`."""
+    """Batch of E MLPs, F - width - width - 1 with GELU; inputs are standardised by moments `[E, F]`."""
 
     mean: Tensor
     std: Tensor
@@ -82,13 +84,13 @@ class Classifiers(nn.Module):
         self.register_buffer("std", std.unsqueeze(1))
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for before, after in pairwise([mean.shape[1], width, width, 1]):
-            bound = before**-0.5  # as nn.Linear starts
+            bound = before**-0.5  # the initialisation of nn.Linear
             for parameters, rows in ((self.weights, before), (self.biases, 1)):
                 start = torch.empty(len(mean), rows, after, device=mean.device)
                 parameters.append(nn.Parameter(start.uniform_(-bound, bound, generator=generator)))
 
     def forward(self, v: Tensor) -> Tensor:
-        """Logits `[E, N]` of `[E, N, F]`."""
+        """Return logits `[E, N]` for inputs `[E, N, F]`."""
         h = (v - self.mean) / self.std
         last = len(self.weights) - 1
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -99,12 +101,13 @@ class Classifiers(nn.Module):
 
 
 class LogRatios(nn.Module):
-    """log p/r of P problems; those with inputs of one width share their matrix products."""
+    """Estimators of log p/r for P problems; problems with inputs of the same width share their matrix
+    products."""
 
     def __init__(self, moments: Sequence[Pair], width: int, generator: torch.Generator) -> None:
         super().__init__()
         sizes = [len(mean) for mean, _ in moments]
-        self.members = [[i for i, size in enumerate(sizes) if size == one] for one in sorted({*sizes})]
+        self.members = [[i for i, size in enumerate(sizes) if size == inputs] for inputs in sorted({*sizes})]
         self.groups = nn.ModuleList()
         for group in self.members:
             mean, std = (torch.stack([moments[i][side] for i in group]) for side in (0, 1))
@@ -113,7 +116,7 @@ class LogRatios(nn.Module):
         self.rank = order.argsort().to(moments[0][0].device)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Estimates `[P, N]` in nats at the points `[N, F]` of each problem."""
+        """Return estimates `[P, N]` in nats at the points `[N, F]` of each problem."""
         logits = [
             classifiers(torch.stack([inputs[i] for i in group]))
             for group, classifiers in zip(self.members, self.groups, strict=True)
@@ -124,10 +127,10 @@ class LogRatios(nn.Module):
 def fit(
     draw: Draw, fitting: Fitting, generator: torch.Generator, steps: Iterable[int] | None = None
 ) -> LogRatios:
-    """Train a classifier for each problem of `draw` by the binary cross-entropy, with fresh draws a step.
+    """Train a classifier for each problem of `draw` by binary cross-entropy, with new samples at every step.
 
-    Inputs are standardised by the moments of r. `generator` starts the classifiers; `steps` counts to
-    `num_steps`, with a bar where one is wanted.
+    Inputs are standardised by the moments of r. `generator` initialises the classifiers. `steps` iterates
+    over `range(num_steps)`, for example with a progress bar.
     """
     half = fitting.batch_size // 2
     with torch.no_grad():
@@ -140,7 +143,7 @@ def fit(
             inputs = [torch.cat(pair) for pair in draw(half)]
         with torch.enable_grad():
             logits = ratios(inputs)
-            # Problems share no parameter: of the sum, each sees its own mean.
+            # Problems share no parameters, so each gets the gradient of its own mean.
             loss = F.softplus(-logits[:, :half]).mean(1).sum() + F.softplus(logits[:, half:]).mean(1).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -149,12 +152,15 @@ def fit(
 
 
 def _moments(draw: Draw, num: int) -> list[Pair]:
-    """Mean and standard deviation `[F]` of each problem's r, 1 for a coordinate that never moves."""
+    """Return mean and standard deviation `[F]` of each problem's r.
+
+    The standard deviation is set to 1 for a constant coordinate.
+    """
     batches = [[below for _, below in draw(num)] for _ in range(MOMENT_BATCHES)]
-    found = []
+    moments = []
     for parts in zip(*batches, strict=True):
         draws = torch.cat(parts)
         std, mean = torch.std_mean(draws, 0)
-        moves = std > 1e-6 * mean.abs()  # more than rounding
-        found.append((mean, torch.where(moves, std, 1.0)))
-    return found
+        varies = std > 1e-6 * mean.abs()  # by more than rounding
+        moments.append((mean, torch.where(varies, std, 1.0)))
+    return moments

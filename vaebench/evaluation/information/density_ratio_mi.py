@@ -1,4 +1,4 @@
-"""The mutual information of data and code from samples alone, without the posterior's density."""
+"""Mutual information of x and z from samples alone, without the density of the posterior."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from vaebench.ranges import AtLeastTwo, Count, Positive
 from vaebench.seeding import derive_seed
 
 READ_BATCH = 1000
-FEW = 10  # as for importance weights
+FEW = 10  # smallest effective number of pairs, as for importance weights
 
 
 class DensityRatioMI:
-    """I(x; z) from a classifier T of pairs (x, z), z ~ q(z|x), against pairs (x', z) of other data's x.
+    """I(x; z) from a classifier T of pairs (x, z), z ~ q(z|x), against shuffled pairs (x', z) with another
+    example's x.
 
-    Trained on the training split with fresh codes at every step, read on test data:
+    The classifier is trained on the training split with new codes at every step and evaluated on the test
+    split:
 
-    - `mi_density_ratio` = E T over pairs: what the classifier says, neither an upper nor a lower bound;
-    - `mi_density_ratio_dv` = E T - log E' exp T, E' over M shuffled pairs: a lower bound of I(x; z)
-      whatever T is (Donsker & Varadhan 1983), as far as M pairs can tell the second mean.
+    - `mi_density_ratio` = E T over pairs: the classifier's estimate, neither an upper nor a lower bound;
+    - `mi_density_ratio_dv` = E T - log E' exp T, with E' over M shuffled pairs: a lower bound of I(x; z) for
+      any T (Donsker & Varadhan 1983), up to the error of the second mean over M pairs.
 
-    For any posterior that can be drawn from. A classifier falls short of much information: shuffled pairs
-    that could be true ones are then too rare to have been seen. M pairs show no more than log M nats
-    (McAllester & Stratos 2020): saturated (1) where the bound is within a nat of `mi_density_ratio_cap` =
-    log M, or where fewer than ten of the pairs, by their effective number, carry the second mean. Then
-    the number says how many pairs there are and is no bound. Standard errors are over data, which M pairs
-    share (`dv_error`).
+    It applies to any posterior that can be sampled. A classifier underestimates large information, because
+    shuffled pairs that could be true ones are then too rare in training. M pairs show at most log M nats
+    (McAllester & Stratos 2020). The flag `mi_density_ratio_saturated` is 1 if the bound is within one nat of
+    `mi_density_ratio_cap` = log M, or if the second mean has an effective number of pairs below ten. The
+    bound then reflects the number of pairs and is not valid. Standard errors are over examples, which the M
+    pairs share (`dv_error`).
     """
 
     version: ClassVar = 2
@@ -54,7 +56,7 @@ class DensityRatioMI:
         ratios = fit(lambda num: [joint_and_shuffled(*train.draw(num))], self.fitting, generator, steps)
         parts = []
         for _ in range(test.repeats(self.num_draws)):
-            # A fresh order: each datum's code meets another x at every turn.
+            # A new order: each code is paired with another x in every repetition.
             order = torch.randperm(len(test.x), generator=generator, device=context.device)
             pair = joint_and_shuffled(*test.at(order))
             above, below = (torch.cat([ratios([v])[0] for v in side.split(READ_BATCH)]) for side in pair)
@@ -76,23 +78,23 @@ class DensityRatioMI:
 
 
 def joint_and_shuffled(x: Tensor, z: Tensor) -> Pair:
-    """Pairs `[N, F + D]` as they are, and with the x of the datum before."""
+    """Return pairs (x, z) `[N, F + D]`, and the same with the x of the previous example."""
     return torch.cat([x, z], 1), torch.cat([x.roll(1, 0), z], 1)
 
 
 def effective_number(weights: Tensor) -> float:
-    """(sum w)^2 / sum w^2."""
+    """Return the effective number of weights, (sum w)^2 / sum w^2."""
     return float(weights.sum().square() / weights.square().sum())
 
 
 def dv_error(own: Tensor, by_x: Tensor, by_z: Tensor) -> float:
-    """The standard error over data of mean(own) - log mean(weights).
+    """Return the standard error over examples of mean(own) - log mean(weights).
 
-    `own [N]` is of the pairs; `by_x` and `by_z`, `[R, N]`, are the same RN weights of shuffled pairs, of mean
-    1, in the order of the datum whose x they have, and whose z. A datum moves the first mean by its pair and
-    the second by all weights that have a part of it: u_i = own_i - mean_r by_x_ri - mean_r by_z_ri. The noise
-    of a weight that is neither datum's alone then counts twice in sum u^2, and is subtracted once (as
-    in the variance of dyads, Fafchamps & Gubert 2007).
+    `own [N]` are the values of T at the pairs. `by_x` and `by_z`, `[R, N]`, are the same RN weights of
+    shuffled pairs, of mean 1, ordered by the example of their x and by that of their z. An example changes
+    the first mean through its pair and the second through all weights that contain it: u_i = own_i - mean_r
+    by_x_ri - mean_r by_z_ri. Noise that belongs to a weight but to neither of its examples counts twice in
+    sum u^2, so it is subtracted once (as in the variance of dyads, Fafchamps & Gubert 2007).
     """
     n = len(own)
     influence = own - by_x.mean(0) - by_z.mean(0)

@@ -1,4 +1,4 @@
-"""How much the code came to know over training, and how well data were reconstructed from it."""
+"""Mutual information and reconstruction over training."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ INFORMATION = ("mi_lower", "mi_upper", "mi_cap")
 
 
 class InformationCurves:
-    """Mutual information and -E log p(x|z) per dimension of x by epoch (Zhao et al. 2017, Figs. 5 and 6).
+    """Mutual information and -E log p(x|z) per dimension of x, by epoch (Zhao et al. 2017, Figs. 5 and 6).
 
-    The first on validation data, with its cap, where `runtime.track_information` had it recorded at every
-    epoch; else KL(q(z|x) || p(z)) in its place, as in Fig. 6. No measurements: numbers are filed as
-    `arrays/information_curves.npz`, with both ends of the mutual information and the KL.
+    Mutual information is on validation examples, with its cap, if `runtime.track_information` recorded it at
+    every epoch. Otherwise the figure shows KL(q(z|x) || p(z)) instead, as in Fig. 6. There are no
+    measurements. `arrays/information_curves.npz` contains the numbers, with both bounds of the mutual
+    information and the KL.
     """
 
     version: ClassVar = 1
@@ -27,9 +28,12 @@ class InformationCurves:
     def run(self, context: Context) -> Iterator[Measurement]:
         context.require(latent=True, density=True)
         if context.spec.vocabulary is not None:
-            raise NotApplicableError("sentences differ in their number of dimensions")
+            raise NotApplicableError(
+                "sentences differ in their number of dimensions, so there is no value per dimension; use "
+                "the perplexity of nll"
+            )
         if not context.history:
-            raise NotApplicableError("no epoch was recorded")
+            raise NotApplicableError("metrics.jsonl has no epoch; train for at least one")
         curves = curves_of(context)
         context.save_arrays("information_curves", **curves)
         context.save_figure("information_curves", draw(curves))
@@ -37,7 +41,7 @@ class InformationCurves:
 
 
 def curves_of(context: Context) -> dict[str, np.ndarray]:
-    """`[epochs]` each: epoch, nats of KL and of mutual information, and reconstruction per dimension."""
+    """Return arrays `[epochs]`: epoch, KL and mutual information (nats), and reconstruction per dimension."""
     valid = [line["valid"] for line in context.history]
     numbers = math.prod(context.spec.shape)
     curves = {
@@ -53,14 +57,14 @@ def curves_of(context: Context) -> dict[str, np.ndarray]:
 
 
 def draw(curves: dict[str, np.ndarray]) -> Any:
-    """Information, or the KL, beside reconstruction."""
+    """Return the figure: mutual information, or the KL, beside reconstruction."""
     figure, (information, reconstruction) = new_figure(7, 2.8, columns=2)
     epoch = curves["epoch"]
     marker = "." if len(epoch) < 3 else ""
     if "mi_lower" in curves:
         cap = float(curves["mi_cap"][-1])
         information.plot(epoch, curves["mi_lower"], color=INK, marker=marker)
-        information.axhline(cap, color=ACCENT, linestyle="--", linewidth=0.8, label=f"its cap, {cap:.2f}")
+        information.axhline(cap, color=ACCENT, linestyle="--", linewidth=0.8, label=f"cap, {cap:.2f}")
         information.legend(frameon=False)
         information.set(
             xlabel="epoch", ylabel="mutual information (nats)", ylim=(min(0, information.get_ylim()[0]), None)

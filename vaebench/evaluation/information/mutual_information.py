@@ -1,4 +1,4 @@
-"""How much the code knows about the data, in nats, from below and from above."""
+"""Lower and upper bounds of the mutual information of x and z, in nats."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ from vaebench.evaluation.base import Context, Measurement, NotApplicableError, m
 from vaebench.ranges import AtLeastTwo
 
 TILE = 1000  # rows of the N x N matrix at a time: 80 MB in float64 at N = 10,000
-
-
-LEAST = 4  # two in each half that a Gaussian is fitted to
+LEAST = 4  # two examples in each half that a Gaussian is fitted to
 
 Track = Callable[[range], Iterable[int]]
-"""Goes through the tiles of a long computation."""
+"""Function that iterates over the tiles of a long computation, for example with a progress bar."""
 
 
 class MutualInformation:
-    """I_q(x; z) and KL(q(z) || p(z)) over N test data, one draw z_i ~ q(z|x_i) each.
+    """I_q(x; z) and KL(q(z) || p(z)) over N test examples, with one sample z_i ~ q(z|x_i) each.
 
-    With the aggregate posterior as the mixture of all N (Hoffman & Johnson 2016):
+    The aggregate posterior is estimated by the mixture of all N posteriors (Hoffman & Johnson 2016):
 
-    - `mi_lower` = mean_i [log q_i(z_i) - log 1/N sum_j q_j(z_i)]: at most log N, in expectation a lower
-      bound of the mutual information under the data's law;
-    - `mi_upper`, with the mixture of the N - 1 others: in expectation an upper bound, unbounded.
+    - `mi_lower` = mean_i [log q_i(z_i) - log 1/N sum_j q_j(z_i)]: at most log N, in expectation a lower bound
+      of the mutual information under the data distribution;
+    - `mi_upper`, with the mixture of the N - 1 others: in expectation an upper bound, without a cap.
 
-    Saturated (1) where the lower one is within a nat of its cap or the two are a nat apart: then the
-    number says how many data there are, not what the code knows. KL(q(z)||p(z)) = E KL - I is between
+    `mi_saturated` is 1 if `mi_lower` is within one nat of its cap or if the two bounds are more than one nat
+    apart. The value then reflects N rather than the code. KL(q(z)||p(z)) = E KL - I lies between
     `marginal_kl_lower` and `marginal_kl_upper`. Standard errors treat the N terms as independent.
 
-    Any m(z) in place of the mixture gives an upper bound, too large by KL(q(z) || m) and not capped by N:
-    `mi_upper_prior`, the mean KL(q(z|x) || p(z)), with the prior, in closed form where there is one, and
-    `mi_upper_gaussian` with a Gaussian fitted to the codes of the other half of the data. The interval goes
-    from `mi_interval_low` = `mi_lower`, which log N caps, to `mi_interval_high`, the smallest of the three
-    upper bounds, whose cap is the KL(q(z) || m) of the one that it equals; neither end is below 0. The
-    smallest of noisy numbers tends to be too small, by less than the errors of those that are close; the
-    standard error is that of the chosen one, and ends that meet may cross by it.
+    Any density m(z) in place of the mixture gives an upper bound. It is too large by KL(q(z) || m), and N
+    does not limit it. `mi_upper_prior` uses the prior: it is the mean of KL(q(z|x) || p(z)), in closed form
+    where there is one. `mi_upper_gaussian` uses a Gaussian fitted to the codes of the other half of the
+    examples.
+
+    The interval goes from `mi_interval_low` = `mi_lower` to `mi_interval_high`, the smallest of the three
+    upper bounds; negative ends are set to 0. log N caps the lower end. The upper end exceeds the truth, in
+    expectation, by the KL(q(z) || m) of the bound that is smallest. The minimum of noisy bounds is biased
+    downwards, by less than the errors of those that are close. Its standard error is that of the selected
+    bound, so the two ends may cross by about that much.
     """
 
     version: ClassVar = 2
@@ -70,7 +71,7 @@ class MutualInformation:
             "mi_lower": lower,
             "mi_upper": upper,
             "mi_upper_prior": kl_prior,
-            # By way of the prior: where its KL is in closed form, the draws of z then matter less.
+            # Relative to the prior: if its KL is in closed form, the noise of the samples of z matters less.
             "mi_upper_gaussian": kl_prior + log_pz - cross_fitted(z),
             "marginal_kl_lower": rate - upper,
             "marginal_kl_upper": rate - lower,
@@ -92,7 +93,8 @@ class MutualInformation:
 
 
 def sandwich(q: Any, z: Tensor, track: Track = iter) -> tuple[Tensor, Tensor, Tensor]:
-    """log q_i(z_i) and the terms of `mi_lower` and `mi_upper`, each `[N]`, for a draw z_i of each q_i."""
+    """Return log q_i(z_i) and the terms of `mi_lower` and `mi_upper`, `[N]` each, for one sample z_i of each
+    q_i."""
     n = len(z)
     log_own, log_others = pair_densities(q, z, track)
     log_all = torch.logaddexp(log_own, log_others) - math.log(n)
@@ -100,7 +102,7 @@ def sandwich(q: Any, z: Tensor, track: Track = iter) -> tuple[Tensor, Tensor, Te
 
 
 def pair_densities(q: Any, z: Tensor, track: Track) -> tuple[Tensor, Tensor]:
-    """log q_i(z_i) and log sum_{j != i} q_j(z_i), each `[N]`, from N x N densities in tiles."""
+    """Return log q_i(z_i) and log sum_{j != i} q_j(z_i), `[N]` each, from N x N densities in tiles."""
     own, others = [], []
     for start in track(range(0, len(z), TILE)):
         pairs = q.log_prob_pairs(z[start : start + TILE])
@@ -112,11 +114,13 @@ def pair_densities(q: Any, z: Tensor, track: Track) -> tuple[Tensor, Tensor]:
 
 
 def cross_fitted(z: Tensor) -> Tensor:
-    """log m(z_i) `[N]`, m the Gaussian of the codes in every second place that i is not in.
+    """Return log m(z_i) `[N]`, where m is the Gaussian fitted to the half of the codes that does not contain
+    z_i.
 
-    Fitted to others than it is asked about, so that it errs on the safe side. The covariance leans on I by
-    D imaginary codes, which keeps it regular for any number of codes; -inf where codes are so far apart that
-    it is singular all the same.
+    The halves are the codes at even and at odd positions. Since m is never evaluated on codes it was fitted
+    to, the bound stays valid. The covariance is shrunk towards I by D pseudo-codes, which keeps it regular
+    for any number of codes. The result is -inf if it is singular all the same, because codes are too far
+    apart.
     """
     dim = z.shape[1]
     log_m = torch.empty_like(z[:, 0])

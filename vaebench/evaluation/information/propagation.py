@@ -1,4 +1,4 @@
-"""How much of what the code knows each layer of the decoder still knows (Rudolph, Fadel, Mair & Brefeld)."""
+"""Information about x after each decoder layer (Rudolph, Fadel, Mair & Brefeld)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vaebench.ranges import AtLeastTwo, Count, Positive
 from vaebench.seeding import derive_seed
 
 KINDS = ("kl", "marginal_kl", "mi_direct")
-"""What one classifier each estimates, of every layer."""
+"""Quantities per layer; one classifier estimates each."""
 
 READ_BATCH = 1000
 
@@ -34,19 +34,21 @@ READ_BATCH = 1000
 class Propagation:
     """E KL(q_k(z_k|x) || p_k), KL(q_k(z_k) || p_k) and their difference I(x; z_k) at every decoder layer k.
 
-    z_0 is the code, z_k the k-th layer's output before its activation, under z_0 ~ q(z|x) and z_0 ~ p(z)
-    (section 2). Classifiers tell (x, z_k) under the posterior from (x, z_k) under the prior, and z_k alone;
-    a third kind tells (x, z_k) from pairs with another datum's x, `mi_direct`, whose error is not a
-    difference's. They train on the training split with fresh codes at every step and are read on test data.
-    `random` has the trained encoder and a decoder drawn anew. Runs differ in the seeds of the classifiers
-    and of that decoder; standard errors are over runs, or over data where there is one run. The paper's runs
-    train the VAE anew as well: sweep `seed` for that.
+    z_0 is the code and z_k the output of layer k before its activation, under z_0 ~ q(z|x) and z_0 ~ p(z)
+    (section 2). One classifier separates (x, z_k) under the posterior from (x, z_k) under the prior. A second
+    does the same for z_k alone. A third separates (x, z_k) from pairs with another example's x; its estimate
+    `mi_direct` is not a difference of two others. All are trained on the training split with new codes at
+    every step and evaluated on the test split.
 
-    Classifiers fall short of a large KL. `propagation_error` is their largest error where there is a closed
-    form: at the code, and at the first layer if it is affine (if it is invertible, nothing is lost there).
-    Exact numbers never rise from layer to layer, unless skips go around layers; `propagation_rise` is the
-    largest rise of the estimates, an error too, and `propagation_gap` the largest distance between the two
-    estimates of I(x; z_k).
+    `random` has the trained encoder and a re-initialised decoder. Runs differ in the seeds of the classifiers
+    and of that decoder. Standard errors are over runs, or over test examples if there is one run. The paper's
+    runs also retrain the VAE: sweep `seed` for that.
+
+    Classifiers underestimate a large KL. `propagation_error` is the largest error where there is a closed
+    form: at the code, and at an affine first layer (which loses nothing if it is invertible). Exact values
+    never rise from layer to layer, unless skips go around layers. `propagation_rise`, the largest rise of the
+    estimates, is therefore an error too. `propagation_gap` is the largest distance between the two estimates
+    of I(x; z_k).
     """
 
     version: ClassVar = 1
@@ -97,7 +99,8 @@ class Propagation:
         yield from self._measurements(numbers, errors, exact, chain, n)
 
     def _estimate(self, models: Sequence[Sequence[Model]], context: Context) -> tuple[Tensor, Tensor]:
-        """Estimates and their standard errors over data, `[R, decoders, L + 1, kinds]`, float64."""
+        """Return estimates and their standard errors over examples, `[R, decoders, L + 1, kinds]`, in
+        float64."""
         seed = derive_seed(context.seed, "propagation")
         generator = torch.Generator(context.device).manual_seed(seed)
         train, test = codes(context, generator)
@@ -105,7 +108,7 @@ class Propagation:
         def problems(x: Tensor, z: Tensor, decoders: Sequence[Model]) -> list[Pair]:
             return layer_pairs(x, z, context.prior.rsample(len(z), generator), decoders)
 
-        def draw(num: int) -> list[Pair]:  # each run has draws of its own
+        def draw(num: int) -> list[Pair]:  # each run has its own samples
             return [pair for decoders in models for pair in problems(*train.draw(num), decoders)]
 
         steps = context.track(range(self.fitting.num_steps), "propagation")
@@ -122,7 +125,8 @@ class Propagation:
         return self._by_layer(per_datum.mean(1)), self._by_layer(errors)
 
     def _by_layer(self, values: Tensor) -> Tensor:
-        """`[R, decoders, L + 1, kinds]` of values in the order of the problems; decoders share the code's."""
+        """Return values as `[R, decoders, L + 1, kinds]`, given in the order of the problems; decoders share
+        those of the code."""
         code, layers = values.view(self.num_runs, -1, len(KINDS)).tensor_split([1], 1)
         layers = layers.unflatten(1, (len(self.decoders), -1))
         return torch.cat([code.unsqueeze(1).expand(-1, len(self.decoders), -1, -1), layers], 2)
@@ -157,9 +161,9 @@ class Propagation:
 
 
 def layer_pairs(x: Tensor, z: Tensor, of_prior: Tensor, decoders: Sequence[Model]) -> list[Pair]:
-    """The problems of one run: every kind at the code, then at every layer of every decoder.
+    """Return the problems of one run: all kinds at the code, then at every layer of every decoder.
 
-    `z [N, D]` are codes of `x [N, F]`, `of_prior [N, D]` draws from the prior.
+    `z [N, D]` are codes of `x [N, F]`; `of_prior [N, D]` are samples from the prior.
     """
     both = torch.cat([z, of_prior])
     pairs = []
@@ -175,12 +179,12 @@ def layer_pairs(x: Tensor, z: Tensor, of_prior: Tensor, decoders: Sequence[Model
 
 
 def largest_rise(values: Tensor) -> float:
-    """The most that `values [..., L + 1]` rise from any layer to a later one; 0 where they never do."""
+    """Return the largest rise of `values [..., L + 1]` from a layer to any later one, at least 0."""
     return float((values - values.cummin(-1).values).max())
 
 
 def exact_by_layer(models: Sequence[Sequence[Model]], num_layers: int, context: Context) -> Tensor:
-    """The closed forms of E KL(q_k(z_k|x) || p_k) `[R, decoders, L + 1]`, NaN where there is none."""
+    """Return E KL(q_k(z_k|x) || p_k) in closed form, `[R, decoders, L + 1]`, NaN without one."""
     q, z = context.encoded("test"), context.prior.rsample(2)
     values = torch.full((len(models), len(models[0]), num_layers), math.nan, dtype=torch.float64)
     for run, decoders in enumerate(models):
@@ -191,12 +195,12 @@ def exact_by_layer(models: Sequence[Sequence[Model]], num_layers: int, context: 
 
 
 def bounds_of_code(context: Context) -> tuple[float, float]:
-    """The bounds of I(x; z_0) from the posterior's density, NaN where it has no closed form."""
+    """Return the bounds of I(x; z_0) from the posterior's density; NaN if it has no closed form."""
     try:
-        found = {m.name: m.value for m in MutualInformation(num_data=None).run(context)}
+        values = {m.name: m.value for m in MutualInformation(num_data=None).run(context)}
     except NotApplicableError:
         return math.nan, math.nan
-    return found["mi_lower"], found["mi_upper"]
+    return values["mi_lower"], values["mi_upper"]
 
 
 def save_figure(
@@ -206,7 +210,7 @@ def save_figure(
     exact: Tensor,
     bounds: Sequence[float],
 ) -> None:
-    """The paper's figure 1: a panel per quantity, trained and random, mean and standard error over runs."""
+    """Save the paper's figure 1: a panel per quantity, both decoders, mean and standard error over runs."""
     figure, axes = new_figure(10, 3, columns=3)
     titles = {
         "kl": r"$E_x\, KL(q_k(z_k|x)\, ||\, p_k)$",

@@ -1,1 +1,1 @@
-"""The code itself: active units, distances, Fisher-Shannon plane, probes, the map of its plane."""
+"""Properties of the latent code: active units, distances, Fisher-Shannon plane, probes, 2-D variance map."""

@@ -1,4 +1,4 @@
-"""Active units: the latent units whose posterior mean moves with the data."""
+"""Active units: latent units whose posterior mean varies with x."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from torch import Tensor
 from vaebench.evaluation.base import Context, Measurement
 from vaebench.ranges import Positive
 
+ACTIVE = 0.01
+"""Threshold of Burda et al. (2016) for the variance of the posterior mean."""
+
 
 class ActiveUnits:
     """#{d : Var_x(E_q[z_d|x]) > threshold}, unbiased variance over the whole test set (Burda et al. 2016).
 
-    The literature's thresholds are 0.01 (IWAE, Skip-VAE's text) and 0.02 (Skip-VAE's code). The variances
-    themselves are filed as an array. NaN where one is not finite: such a unit is neither active nor not.
+    Thresholds in the literature are 0.01 (IWAE, Skip-VAE's text) and 0.02 (Skip-VAE's code). The variances
+    are saved as an array. The count is NaN if a variance is not finite.
     """
 
     version: ClassVar = 1
@@ -36,5 +39,5 @@ class ActiveUnits:
 
 
 def count(variance: Tensor, threshold: float) -> float:
-    """How many of the variances `[D]` are above the threshold."""
+    """Return the number of variances `[D]` above the threshold; NaN if one of them is not finite."""
     return int((variance > threshold).sum()) if variance.isfinite().all() else math.nan

@@ -1,4 +1,4 @@
-"""How far the codes are from their centre, beside what the prior would give."""
+"""Distances of the codes from their centre, compared with those under the prior."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vaebench.ranges import AtLeastTwo
 
 
 class CodeDistances:
-    """||z_i - zbar|| over the first `num_data` test data, z_i ~ q(z|x_i) (Zheng et al. 2019, arXiv
+    """||z_i - zbar|| over the first `num_data` test examples, z_i ~ q(z|x_i) (Zheng et al. 2019, arXiv
     1807.03723, Fig. 2).
 
-    zbar is the mean of these codes. As that paper's code has it, `code_distance_published`, each is divided
-    by the number D of latent units; `code_distance` is not divided, and `code_distance_relative` is divided
-    by sqrt(D). Under N(0, I) the undivided distance follows chi(D), of mean sqrt(D) (1 - 1/4D + ...), so
-    that a code spread as the prior is has a relative distance near 1 for any D. The figure draws that
-    density in; the distances are filed as arrays. Standard errors are over data, those of the standard
-    deviations by the delta method.
+    zbar is the mean of these codes. `code_distance` is the distance itself, `code_distance_published` divides
+    it by the number D of latent units, as the paper's code does, and `code_distance_relative` divides it by
+    sqrt(D). Under N(0, I) the distance follows chi(D), with mean sqrt(D) (1 - 1/4D + ...). Codes as spread
+    out as the prior therefore have a relative distance near 1 for any D. The figure shows the density of
+    chi(D). Arrays: the distances. Standard errors are over examples; those of the standard deviations use the
+    delta method.
     """
 
     version: ClassVar = 1
@@ -40,7 +40,7 @@ class CodeDistances:
         context.save_figure("code_distances", draw(distance.numpy(), dim))
         mean, error = mean_and_error(distance)
         variance, variance_error = mean_and_error((distance - mean).square() * n / (n - 1))
-        assert error is not None  # of two data or more
+        assert error is not None  # there are two examples or more
         assert variance_error is not None
         sd = variance**0.5
         sd_error = variance_error / (2 * sd) if sd > 0 else 0.0
@@ -54,7 +54,8 @@ class CodeDistances:
 
 
 def draw(distance: np.ndarray, dim: int) -> Any:
-    """Histograms of the distances and of the published ones, with the density of chi(D) in each."""
+    """Return the figure: histograms of the distances and of the published ones, each with the density of
+    chi(D)."""
     from scipy.stats import chi
 
     figure, axes = new_figure(8, 3, columns=2)

@@ -1,4 +1,4 @@
-"""Where q(z|x) is in the Fisher-Shannon plane (Zheng et al. 2019, arXiv 1807.03723, figure 1)."""
+"""Position of q(z|x) in the Fisher-Shannon plane (Zheng et al. 2019, arXiv 1807.03723, figure 1)."""
 
 from __future__ import annotations
 
@@ -20,20 +20,24 @@ BATCH = 500
 
 
 class FisherShannon:
-    """Fisher information and entropy power of q(z|x), n latent units, means over the test data x.
+    """Fisher information and entropy power of q(z|x) with n latent units, means over the test examples x.
 
-    - `posterior_fisher`: tr J = E_x E_q ||grad_z log q(z|x)||^2, for a Gaussian E_x sum_d 1/sigma_d^2;
-    - `posterior_entropy`: H = -E_x E_q log q(z|x), and `entropy_power`: N = exp(2H/n) / (2 pi e). The paper's
-      eq. 2 lacks the 1/n, without which its N tr J >= n is false;
-    - `isotropic_entropy_power` = n / tr J, the N of an isotropic Gaussian with this tr J, and
-      `fisher_shannon_product` = N tr J / n >= 1, with equality only there: units that differ raise it for
-      Gaussians too, so that lying above the curve is no sign of another shape.
+    - `posterior_fisher`: tr J = E_x E_q ||grad_z log q(z|x)||^2; for a Gaussian E_x sum_d 1/sigma_d^2;
+    - `posterior_entropy`: H = -E_x E_q log q(z|x);
+    - `entropy_power`: N = exp(2H/n) / (2 pi e). The paper's eq. 2 lacks the 1/n, without which its inequality
+      N tr J >= n is false;
+    - `isotropic_entropy_power` = n / tr J, the N of an isotropic Gaussian with this tr J;
+    - `fisher_shannon_product` = N tr J / n >= 1, with equality only for isotropic Gaussians. Gaussians whose
+      units have different variances are above 1 too, so a point above the curve does not show a non-Gaussian
+      shape.
 
-    The prior N(0, I) is at (n, 1). Gaussian posteriors have closed forms, over all test data; flows have the
-    score from the Jacobian of their map and one draw for each of `num_flow_data`. Standard errors are over
-    data, by the delta method where the means are not taken last. Filed in `arrays/fisher_shannon.npz`: the
-    point, the prior, E 1/sigma_d^2 and exp(E log sigma_d^2) of every unit d (for flows E of the squared
-    score's part, and no entropy power), and the trajectory over epochs that training recorded.
+    The prior N(0, I) is at (n, 1). Gaussian posteriors have closed forms and use all test examples. Flows use
+    the score from the Jacobian of their map, with one sample for each of `num_flow_data` examples. Standard
+    errors are over examples, by the delta method where a function of a mean is taken.
+
+    `arrays/fisher_shannon.npz` contains the point, the prior, E 1/sigma_d^2 and exp(E log sigma_d^2) of every
+    unit d, and the trajectory over epochs that training recorded. For flows the first is E of the squared
+    component d of the score, and there is no entropy power per unit.
     """
 
     version: ClassVar = 2
@@ -46,13 +50,15 @@ class FisherShannon:
         q: Any = context.encoded("test")
         if context.model.has_gaussian_posterior:
             logvar = q.logvar.cpu().double()
-            fisher, entropy = torch.exp(-logvar), 0.5 * (logvar + LOG_2PI + 1).sum(1)
+            fisher, entropy = gaussian_fisher(logvar), 0.5 * (logvar + LOG_2PI + 1).sum(1)
             units = {"unit_entropy_power": torch.exp(logvar.mean(0)).numpy()}
         elif hasattr(q, "push"):
             fisher, entropy = self._flow(context, q)
             units = {}
         else:
-            raise NotApplicableError("the posterior's score is not known: no Gaussian, and no map of noise")
+            raise NotApplicableError(
+                "the score of the posterior is unknown; needs a Gaussian or a flow posterior"
+            )
         num, n = fisher.shape
         trace, trace_error = mean_and_error(fisher.sum(1))
         h, h_error = mean_and_error(entropy)
@@ -79,7 +85,7 @@ class FisherShannon:
         draw_plane(context, trace, power, units)
 
     def _flow(self, context: Context, q: Any) -> tuple[Tensor, Tensor]:
-        """Squared scores `[N, D]` and -log q `[N]` of one draw for each datum, in float64."""
+        """Return squared scores `[N, D]` and -log q `[N]` for one sample per example, in float64."""
         chosen = context.subset(self.num_flow_data, "random").to(context.device)
         fisher, entropy = [], []
         for start in context.track(range(0, len(chosen), BATCH), "Fisher-Shannon plane"):
@@ -91,15 +97,23 @@ class FisherShannon:
         return torch.cat(fisher), torch.cat(entropy)
 
 
+def gaussian_fisher(logvar: Tensor) -> Tensor:
+    """Return the diagonal of the Fisher information of diagonal Gaussians, 1/sigma_d^2, `[..., D]`."""
+    return torch.exp(-logvar)
+
+
 def trajectory(context: Context) -> np.ndarray:
-    """(tr J, N) on the validation data after every epoch, `[epochs, 2]`; empty where not recorded."""
+    """Return (tr J, N) on the validation examples after every epoch, `[epochs, 2]`; empty if not recorded."""
     names = ("posterior_fisher", "entropy_power")
     lines = [line["valid"] for line in context.history if names[0] in line["valid"]]
     return np.array([[line[name] for name in names] for line in lines], dtype=float).reshape(-1, 2)
 
 
 def draw_plane(context: Context, trace: float, power: float, units: Mapping[str, np.ndarray]) -> None:
-    """The point, the prior and the curve of isotropic Gaussians; beside it the same over n, with units."""
+    """Save the figure: the point, the prior and the curve of isotropic Gaussians.
+
+    A second panel shows the same divided by n, with the units.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     n = context.model.latent_dim
@@ -110,7 +124,7 @@ def draw_plane(context: Context, trace: float, power: float, units: Mapping[str,
         axis.loglog(fisher, dim / fisher, "--", color="grey", linewidth=0.8, label="isotropic Gaussians")
         axis.plot(dim, 1, "s", color=INK, label="prior")
     if "unit_entropy_power" in units:
-        per_unit.plot(units["unit_fisher"], units["unit_entropy_power"], ".", color=INK, label="a unit")
+        per_unit.plot(units["unit_fisher"], units["unit_entropy_power"], ".", color=INK, label="latent units")
     if len(path := trajectory(context)) > 1:
         plane.plot(*path.T, color="lightgrey", linewidth=0.8, zorder=0)
         epochs = plane.scatter(*path.T, c=np.arange(1, len(path) + 1), cmap="viridis", s=6, zorder=1)

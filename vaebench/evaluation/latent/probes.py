@@ -1,4 +1,4 @@
-"""Classifiers on posterior means: can the label be read off the code?"""
+"""Probes: classifiers that predict the label from the posterior mean."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from vaebench.seeding import derive_seed
 HELD_OUT: tuple[SplitName, SplitName] = ("valid", "test")
 
 IfUnlabelled = Literal["refuse", "skip"]
-"""On data without labels: an error before anything runs, or `not applicable` among the results."""
+"""Behaviour on a dataset without labels: an error before anything runs, or a result `not applicable`."""
 
 
 class SVMProbe:
     """Test accuracy of a support vector machine on posterior means (SCVAE, Table 1).
 
-    `linear` is scikit-learn's LinearSVC (squared hinge), a machine for every pair of classes, as libsvm and
-    most of what is called "an SVM" has it; `svm_linear_ovr_accuracy` is the same with one machine a class,
-    LinearSVC's own way, which reads less from the same code. `rbf` is SVC, quadratic in `num_train`. Each
-    takes the best of `penalties` (C) on the validation split. The means stay in the prior's units, so that a
-    collapsed code stays collapsed. Standard errors are binomial, over test data.
+    `linear` is scikit-learn's LinearSVC (squared hinge) with one machine per pair of classes, like libsvm and
+    most uses of "an SVM". `svm_linear_ovr_accuracy` has one machine per class, the default of LinearSVC, and
+    is lower on the same code. `rbf` is SVC; its cost is quadratic in `num_train`. Each takes the best of
+    `penalties` (C) on the validation split. The means keep the scale of the prior, so that a collapsed code
+    is not rescaled into a useful one. Standard errors are binomial, over test examples.
     """
 
     version: ClassVar = 1
@@ -73,8 +73,8 @@ class SVMProbe:
 class MLPProbe:
     """Test accuracy of an MLP with one hidden layer on posterior means (Skip-VAE, section 4.1).
 
-    1024 ReLU units, dropout 0.5, Adam; the weights of the best validation epoch, stopped early. The
-    standard error is binomial, over test data.
+    1024 ReLU units, dropout 0.5, Adam; early stopping keeps the weights of the best validation epoch. The
+    standard error is binomial, over test examples.
     """
 
     version: ClassVar = 1
@@ -135,22 +135,24 @@ class MLPProbe:
 
 
 def features(context: Context, split: SplitName) -> tuple[Tensor, Tensor]:
-    """Posterior means `[N, D]` and labels `[N]` of a split, on the CPU."""
+    """Return posterior means `[N, D]` and labels `[N]` of a split, on the CPU."""
     labels = context.splits[split].y
     assert labels is not None
     return context.encoded(split).mean.cpu(), labels.cpu()
 
 
 def require_classes(y: Tensor) -> None:
-    """Raises NotApplicableError where a probe would have no classes to tell apart."""
+    """Raise NotApplicableError if the labels have fewer than two classes."""
     if len(y.unique()) < 2:
-        raise NotApplicableError("all training data are of one class")
+        raise NotApplicableError("all training examples have one class; a probe needs two or more")
 
 
 def accuracy(name: str, value: float, n: int) -> Measurement:
+    """Return the measurement of an accuracy, with its binomial standard error."""
     return Measurement(name, value, "fraction", True, n, (value * (1 - value) / n) ** 0.5)
 
 
 @torch.no_grad()
 def _share_correct(probe: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Return the accuracy of `probe` on `x`, `y`."""
     return float((probe(x).argmax(-1) == y).double().mean())

@@ -1,4 +1,4 @@
-"""How much the data that share a code differ, over the plane of a two-dimensional code."""
+"""Variance of q(x|z) over the plane of a two-dimensional code."""
 
 from __future__ import annotations
 
@@ -16,37 +16,45 @@ from vaebench.evaluation.base import Context, Measurement, NotApplicableError
 from vaebench.evaluation.plots import image_grid, new_figure
 from vaebench.ranges import AtLeastTwo, Count, Positive, UnitInterval
 
-TILE = 100  # points at a time against all data: 40 MB of float64 at N = 50,000
-ALIKE = 1e-5  # spread over size, below which numbers differ by their rounding alone
-INK_KINDS = ("binary", "unit", "uint8")  # of data whose means are in [0, 1]
+TILE = 100  # points at a time, for all N posteriors: 40 MB of float64 at N = 50,000
+ALIKE = 1e-5  # relative spread below which values differ by rounding alone
+INK_KINDS = ("binary", "unit", "uint8")  # kinds of data with means in [0, 1]
 
 
 class PosteriorVarianceMap:
     """sum_d Var_{q(x|z)}[x_d] over the plane of codes (Zhao et al. 2017, arXiv 1702.08658, figure 2).
 
-    q(x|z) is over the N training data as the model sees them, with weights q(z|x_i) / sum_j q(z|x_j): of
-    stored grey levels the variance is theirs; of stochastically binarised data, drawn once, that of 0s and
-    1s. It is taken at the centres of `num_cells` x `num_cells` cells, from -`reach` to `reach` in both units,
-    or for null from the 1st to the 99th percentile of each unit's posterior means. Far from all codes one
-    datum has all the weight and the variance is 0, so that cells are masked where log 1/N sum_j q_j(z) lies
-    below the quantile `mask_below` of its values at `num_codes` codes, draws from q(z|x_i) for random i: what
-    is left holds 1 - `mask_below` of the aggregate posterior, where it is densest.
+    q(x|z) is the distribution over the N training examples with weights q(z|x_i) / sum_j q(z|x_j). Stored
+    grey levels enter as they are; stochastically binarised examples are sampled once, so theirs is the
+    variance of 0s and 1s. The map has `num_cells` x `num_cells` cells and is evaluated at their centres. It
+    extends from -`reach` to `reach` in both units, or for null from the 1st to the 99th percentile of each
+    unit's posterior means.
 
-    Over the M cells that are left, each with the weight of its density in the first two:
+    Far from all codes one example has all the weight and the variance is 0. Cells are therefore masked if log
+    1/N sum_j q_j(z) lies below the quantile `mask_below` of its values at `num_codes` codes, samples from
+    q(z|x_i) for random i. The remaining region contains 1 - `mask_below` of the aggregate posterior, where it
+    is densest.
 
-    - `posterior_variance`: the mean of the map, the least squared error E||x - g(z)||^2 of any decoder of z;
+    Measurements over the M remaining cells; the first two weight each cell by its density:
+
+    - `posterior_variance`: the mean of the map, the smallest squared error E||x - g(z)||^2 of any decoder of
+      z;
     - `posterior_mean_r2` = 1 - E||g(z) - m(z)||^2 / E||m(z) - E m||^2, where g is the mean of p(x|z) and m
       that of q(x|z). At the optimum of the squared error g = m (proposition 4), and it is 1;
-    - `variance_fuzziness_correlation`: Pearson's, of the map with the mean over d of g_d (1 - g_d), g cut to
-      [0, 1], which is 0 where every pixel is black or white and most, 1/4, at grey. Positive where digits of
-      high variance are the fuzzy ones. Of 0/1 data it is 1 for any decoder with g = m;
-    - `data_per_cell_median`: of 1 / sum_i w_i^2. Where it is near 1, the map tells of N, not of q.
+    - `variance_fuzziness_correlation`: Pearson's correlation of the map with the mean over d of g_d (1 -
+      g_d), g clamped to [0, 1]. This fuzziness is 0 if every pixel is black or white and largest, 1/4, for
+      grey. A positive correlation means that digits are fuzzy where the variance is high. For 0/1 data it is
+      1 for any decoder with g = m;
+    - `data_per_cell_median`: the median of 1 / sum_i w_i^2. If it is near 1, the map depends on N rather than
+      on q.
 
-    Neighbouring cells go together, so that no standard error is given. The second and third are left out
-    where what they divide by is 0, as for a code that is ignored, the third also for data that are not in
-    [0, 1]. The figure has the map, red high and grey masked, and beside it, for images, g(z) at `num_digits`
-    x `num_digits` places. Arrays: `grid`, `variance`, `masked`, `log_density`, `data_per_cell` of every cell;
-    z_2 rises with the first index, z_1 with the second.
+    Neighbouring cells are dependent, so there is no standard error. The second and third measurements are
+    omitted if their denominator is 0, as for a collapsed code. The third is also omitted for data outside [0,
+    1].
+
+    The figure shows the map (red is high, grey is masked) and, for images, g(z) on a grid of `num_digits` x
+    `num_digits` codes. Arrays: `grid`, `variance`, `masked`, `log_density`, `data_per_cell` of every cell;
+    z_2 increases along the first index, z_1 along the second.
     """
 
     version: ClassVar = 1
@@ -70,14 +78,14 @@ class PosteriorVarianceMap:
     def run(self, context: Context) -> Iterator[Measurement]:
         context.require(latent=True)
         if context.model.latent_dim != 2:
-            raise NotApplicableError(f"a map needs 2 latent units, and there are {context.model.latent_dim}")
+            raise NotApplicableError(f"the map needs latent_dim=2, and it is {context.model.latent_dim}")
         if not context.model.decodes_in_parallel:
-            raise NotApplicableError(
-                "the decoder sees the data, so that p(x|z) has no mean short of all draws"
-            )
+            raise NotApplicableError("the mean of p(x|z) needs a decoder that is not autoregressive")
         q: Any = context.encoded("train")
         if not hasattr(q, "log_prob_pairs"):
-            raise NotApplicableError("the posterior's density at any code has no closed form")
+            raise NotApplicableError(
+                "the posterior's density at any code has no closed form; a Gaussian posterior would do"
+            )
         if q.mean.device.type == "mps":  # no float64 there
             q = q.to("cpu")
         low, high = self._corners(q.mean)
@@ -87,7 +95,7 @@ class PosteriorVarianceMap:
         cells = conditionals(q, context.data("train").flatten(1), grid.flatten(0, 1), context)
         kept = cells.log_density >= threshold
         if not kept.any():
-            raise NotApplicableError("no cell of the plane is where codes are; another reach may find them")
+            raise NotApplicableError("no cell contains codes; set another reach, or reach=null")
         by_cell = {
             "variance": cells.variance,
             "masked": ~kept,
@@ -99,7 +107,7 @@ class PosteriorVarianceMap:
         yield from self._numbers(context, cells, decoded(context, grid.flatten(0, 1)), kept)
         digits = None
         if len(context.spec.shape) == 3:
-            # Pictures are filled from the top, where z_2 is large.
+            # Image rows start at the top, where z_2 is large.
             images = decoded(context, plane(low, high, self.num_digits).flip(0).flatten(0, 1))
             digits = image_grid(images.unflatten(1, context.spec.shape), self.num_digits)
         shown = np.where(square["masked"], math.nan, square["variance"])
@@ -107,7 +115,7 @@ class PosteriorVarianceMap:
         context.save_figure("variance_map", draw(shown, digits, box))
 
     def _corners(self, means: Tensor) -> tuple[Tensor, Tensor]:
-        """The lower left and the upper right corner of the map, `[2]` each, in float64."""
+        """Return the lower left and the upper right corner of the map, `[2]` each, in float64."""
         if self.reach is None:
             low, high = (means.double().quantile(part, 0) for part in (0.01, 0.99))
             return low, high
@@ -117,6 +125,7 @@ class PosteriorVarianceMap:
     def _numbers(
         self, context: Context, cells: Conditionals, g: Tensor, kept: Tensor
     ) -> Iterator[Measurement]:
+        """Yield the measurements over the cells that are kept."""
         n = int(kept.sum())
         variance, m, g = cells.variance[kept], cells.mean[kept].double(), g.to(cells.mean)[kept].double()
         weight = cells.log_density[kept].softmax(0)
@@ -135,7 +144,7 @@ class PosteriorVarianceMap:
 
 @dataclass(frozen=True)
 class Conditionals:
-    """What q(x|z) is at M points z."""
+    """Moments of q(x|z) at M points z."""
 
     log_density: Tensor
     """log 1/N sum_j q_j(z), `[M]`, in float64."""
@@ -144,14 +153,14 @@ class Conditionals:
     variance: Tensor
     """sum_d Var_{q(x|z)} x_d, `[M]`, in float64."""
     num_data: Tensor
-    """1 / sum_i w_i^2, how many data have the weight, `[M]`, in float64."""
+    """Effective number of examples, 1 / sum_i w_i^2, `[M]`, in float64."""
 
 
 def conditionals(q: Any, x: Tensor, z: Tensor, context: Context) -> Conditionals:
-    """q(x|z) at points `z [M, 2]`, from the posteriors q of all data `x [N, P]`.
+    """Return q(x|z) at points `z [M, 2]`, given the posteriors q of all examples `x [N, P]`.
 
-    sum_i w_i ||x_i||^2 - ||sum_i w_i x_i||^2 with the data's mean at 0, so that little cancels: weights are
-    float64, products with the data float32, errors 1e-6 of the variance of all data.
+    The variance is sum_i w_i ||x_i||^2 - ||sum_i w_i x_i||^2, with x centred so that little cancels. Weights
+    are float64 and products with x float32; the error is 1e-6 of the variance of all examples.
     """
     centre = x.mean(0)
     x = x - centre
@@ -168,31 +177,33 @@ def conditionals(q: Any, x: Tensor, z: Tensor, context: Context) -> Conditionals
 
 
 def densities(q: Any, z: Tensor, context: Context) -> Tensor:
-    """log 1/N sum_j q_j(z) at points `z [M, 2]`, `[M]`, in float64."""
+    """Return log 1/N sum_j q_j(z) at points `z [M, 2]`, `[M]`, in float64."""
     starts = context.track(range(0, len(z), TILE), "density of codes")
     return torch.cat([log_mean_exp(q.log_prob_pairs(z[start : start + TILE]), 1) for start in starts])
 
 
 def decoded(context: Context, z: Tensor) -> Tensor:
-    """The mean of p(x|z) at points `z [M, 2]`, `[M, P]`."""
+    """Return the mean of p(x|z) at points `z [M, 2]`, `[M, P]`."""
     parts = z.to(context.encoded("train").mean).split(context.rows_per_chunk())
     return torch.cat([context.model.decode_mean(part.unsqueeze(0)).squeeze(0).flatten(1) for part in parts])
 
 
 def plane(low: Tensor, high: Tensor, num: int) -> Tensor:
-    """Centres of num x num cells, `[num, num, 2]`: z_2 rises with the first index, z_1 with the second."""
+    """Return the centres of num x num cells, `[num, num, 2]`: z_2 increases along the first index, z_1 along
+    the second."""
     steps = (torch.arange(num).to(low) + 0.5) / num
     first, second = (low + (high - low) * steps.unsqueeze(1)).T
     return torch.stack(torch.meshgrid(first, second, indexing="xy"), -1)
 
 
 def varies(values: Tensor) -> bool:
-    """Whether numbers differ by more than their rounding."""
+    """Return True if the values differ by more than rounding."""
     return len(values) > 1 and bool(values.std() > ALIKE * values.abs().mean())
 
 
 def draw(variance: np.ndarray, digits: np.ndarray | None, box: tuple[float, ...]) -> Any:
-    """The map `[num, num]`, NaN where masked, in `box` (left, right, bottom, top), and the digits."""
+    """Return the figure: the map `[num, num]`, NaN where masked, in `box` (left, right, bottom, top), and the
+    digits."""
     from matplotlib import colormaps
 
     columns = 1 if digits is None else 2

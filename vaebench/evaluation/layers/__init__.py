@@ -1,1 +1,1 @@
-"""Per-layer measures: Fisher information of the weights, pictures of the activations."""
+"""Measures of each layer: Fisher information of the weights, t-SNE of the activations."""

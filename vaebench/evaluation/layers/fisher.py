@@ -1,4 +1,4 @@
-"""The Fisher information of each layer's weights (SCVAE, arXiv 1802.06677, figures 2, 3 and 5)."""
+"""Fisher information of each layer's weights (SCVAE, arXiv 1802.06677, figures 2, 3 and 5)."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ from vaebench.ranges import AtLeastTwo, Count
 BATCH = 100
 
 Kind = Literal["true_fisher", "empirical_fisher", "kfac", "authors_surrogate"]
-"""Under the model's own draws; at the data; of Kronecker factors; or what the authors' code computes."""
+"""Gradients at samples of the model; at the data; Kronecker factors; or the number of the authors' code."""
 
 SIDES = ("encoder", "decoder")
 
 Layers = Mapping[str, nn.Module]
-"""By name, in order; the names begin with their side."""
+"""Layers by name, in order; a name begins with the side, `encoder.` or `decoder.`."""
 
 
 class LayerFisher:
-    """tr F_l = E ||grad log density||^2 over the weights and biases of each named layer, on test data.
+    """tr F_l = E ||grad log density||^2 over the weights and biases of each named layer, on test examples.
 
-    - `true_fisher` (Desjardins et al. 2015, as SCVAE cites it). Encoder: of q(z|x), with z ~ q(z|x) held
-      fixed. Decoder: of p(x|z), with z ~ q(z|x) and x^ ~ p(x|z): slow where the decoder sees the data.
-    - `empirical_fisher`: of each datum's ELBO at beta 1; for the decoder that is log p(x|z) at the data.
-    - `kfac`: the true one, as if what enters a layer and what comes back were independent:
-      E||delta||^2 E||h||^2, over P positions E[sum_p ||delta_p||^2] / P E[sum_p ||h_p||^2] (Grosse & Martens
-      2016, arXiv 1602.01407).
-    - `authors_surrogate`: sum_ij |(A A^T)_ij|, A = G W^T, with G the gradient of the mean loss, -ELBO, on
-      one minibatch of `num_data`. It is no Fisher information: G vanishes where training ends.
+    - `true_fisher` (Desjardins et al. 2015, as cited by SCVAE). Encoder: of q(z|x), with z ~ q(z|x) held
+      fixed. Decoder: of p(x|z), with z ~ q(z|x) and x^ ~ p(x|z), which is slow for autoregressive decoders.
+    - `empirical_fisher`: of each example's ELBO at beta = 1. For the decoder that is log p(x|z) at the data.
+    - `kfac`: the true one, assuming that a layer's inputs h and output gradients delta are independent:
+      E||delta||^2 E||h||^2, or over P positions E[sum_p ||delta_p||^2] / P E[sum_p ||h_p||^2] (Grosse &
+      Martens 2016, arXiv 1602.01407).
+    - `authors_surrogate`: sum_ij |(A A^T)_ij|, A = G W^T, where G is the gradient of the mean loss, -ELBO, on
+      one minibatch of `num_data`. It is not a Fisher information: G vanishes where training ends.
 
-    `num_samples` draws of z (and of x^) for each datum. Means are over hidden layers: the decoder's last
-    layer is a head, as the posterior's are, and counts only where it is alone. The surrogate's leave out each
-    side's first layer as well, as the authors' do. `per_parameter` divides by the number of free weights of
-    the layer. Every layer is filed in `arrays/layers_<kind>.npz`. Standard errors are over data.
+    `num_samples` samples of z (and of x^) per example. Means are over hidden layers. The decoder's last layer
+    is a head, like those of the posterior, and counts only if it is the decoder's one layer. Means of the
+    surrogate also leave out the first layer of each side, as the authors do. `per_parameter` divides by the
+    number of free weights of the layer. `arrays/layers_<kind>.npz` contains the values of every layer.
+    Standard errors are over examples.
     """
 
     version: ClassVar = 1
@@ -59,14 +60,14 @@ class LayerFisher:
         if not context.model.has_density:
             layers = side_of(layers, "encoder")
         if not layers:
-            raise NotApplicableError("the model names no layers with weights that this could measure")
+            raise NotApplicableError("the model has no layers with weights in `named_layers`")
         chosen = context.subset(self.num_data, "random").to(context.device)
         recurrent = any(isinstance(module, nn.RNNBase) for module in context.model.modules())
-        # In eval mode cuDNN's recurrent layers have no backward pass; ours stay in training mode.
+        # cuDNN's recurrent layers have no backward pass in eval mode.
         with torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext():
             measure = self._surrogates if self.kind == "authors_surrogate" else self._traces
-            found = measure(context, layers, chosen)
-        yield from found
+            measurements = measure(context, layers, chosen)
+        yield from measurements
 
     def _traces(self, context: Context, layers: Layers, chosen: Tensor) -> list[Measurement]:
         batches: dict[str, list[list[Tensor]]] = {name: [] for name in layers}
@@ -74,15 +75,15 @@ class LayerFisher:
             draws: dict[str, list[list[Tensor]]] = {name: [] for name in layers}
             for _ in range(self.num_samples):
                 for recording, log_density in self._passes(context, layers, chosen[start : start + BATCH]):
-                    last = recording.last  # in the end the decoder's
+                    last = recording.last  # of the decoder, whose pass is the second
                     for signals in recording.signals(log_density):
                         statistics = energies(signals) if self.kind == "kfac" else squares(signals)
                         draws[signals.name].append(statistics)
-            for name, of_layer in draws.items():
-                batches[name].append([sum(same) / len(same) for same in zip(*of_layer, strict=True)])
+            for name, by_draw in draws.items():
+                batches[name].append([sum(part) / len(part) for part in zip(*by_draw, strict=True)])
         values = torch.zeros(len(layers), len(chosen), dtype=torch.float64)
         for row, (name, layer) in zip(values, layers.items(), strict=True):
-            statistics = [torch.cat(same) for same in zip(*batches[name], strict=True)]
+            statistics = [torch.cat(part) for part in zip(*batches[name], strict=True)]
             row.copy_(factored_traces(statistics, layer) if self.kind == "kfac" else statistics[0])
         counted = hidden(layers, last)
         weights = torch.tensor([num_parameters(layer) for layer in layers.values()])
@@ -93,15 +94,16 @@ class LayerFisher:
             context, layers, counted, traces=values.mean(1), standard_errors=errors, num_weights=weights
         )
         row_of = {name: row for row, name in enumerate(layers)}
-        found = []
+        measurements = []
         for side, names in by_side(layers, counted).items():
             for name, numbers in ("per_parameter", values / weights.unsqueeze(1)), ("trace", values):
                 mean, error = mean_and_error(numbers[[row_of[layer] for layer in names]].mean(0))
-                found.append(Measurement(f"fisher_{side}_{name}", mean, "nats^2", None, len(chosen), error))
-        return found
+                label = f"fisher_{side}_{name}"
+                measurements.append(Measurement(label, mean, "nats^2", None, len(chosen), error))
+        return measurements
 
     def _passes(self, context: Context, layers: Layers, part: Tensor) -> Iterator[tuple[Recording, Tensor]]:
-        """The calls of one side's layers in one pass, and the log density `[B]` that it gives."""
+        """Yield, for each side, the recorded calls of its layers and the log density `[B]`."""
         model, x = context.model, context.test_data[part]
         encoder, decoder = side_of(layers, "encoder"), side_of(layers, "decoder")
         if self.kind == "empirical_fisher":
@@ -153,7 +155,7 @@ class LayerFisher:
     def _save(
         self, context: Context, layers: Mapping[str, Any], counted: set[str], **numbers: Tensor
     ) -> None:
-        """File numbers of each layer beside its name, and whether it counts in the means."""
+        """Save numbers of each layer, with its name and whether it counts in the means."""
         context.save_arrays(
             f"layers_{self.kind}",
             layers=np.array([*layers]),
@@ -163,17 +165,19 @@ class LayerFisher:
 
 
 def side_of(layers: Layers, side: str) -> dict[str, nn.Module]:
+    """Return the layers of the encoder or of the decoder."""
     return {name: layer for name, layer in layers.items() if name.startswith(f"{side}.")}
 
 
 def hidden(layers: Layers, last: str) -> set[str]:
-    """Those that count in the means: without the decoder's head, which is called last."""
+    """Return the names that count in the means: all but the decoder's head, which is called last."""
     decoder = side_of(layers, "decoder")
     return set(layers) - ({last} if last in decoder and len(decoder) > 1 else set())
 
 
 def by_side(layers: Iterable[str], counted: set[str]) -> dict[str, list[str]]:
-    """The layers that count of the encoder, of the decoder and of both; sides without any are left out."""
+    """Return the names that count in the means, for encoder, decoder and both; a side without any is left
+    out."""
     names = [name for name in layers if name in counted]
     sides = {side: [name for name in names if name.startswith(f"{side}.")] for side in SIDES}
-    return {side: found for side, found in (sides | {"all": names}).items() if found}
+    return {side: counting for side, counting in (sides | {"all": names}).items() if counting}

@@ -1,4 +1,4 @@
-"""From what data do to a layer to a number for the layer: exact, factored, or as the authors have it."""
+"""Fisher estimates per layer from per-example gradients: exact, K-FAC, and the authors' surrogate."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from vaebench.evaluation.layers.matmul_form import mask_of
 from vaebench.evaluation.layers.per_example_gradients import LayerSignals
 
 Statistics = list[Tensor]
-"""Of some data, `[B, ...]` each; their means over draws are taken, and data are joined."""
+"""Tensors `[B, ...]` for B examples; the caller averages them over samples and concatenates over batches."""
 
 
 def squares(signals: LayerSignals) -> Statistics:
-    """||grad log density||^2 of each datum: the trace of the Fisher information is their mean."""
+    """Return ||grad log density||^2 of each example, `[B]`.
+
+    Its mean is the trace of the Fisher information.
+    """
     return [signals.squared_gradients().cpu().double()]
 
 
 def energies(signals: LayerSignals) -> Statistics:
-    """For each matrix product sum_p delta_p^2 / P and sum_p h_p^2, where biases are inputs of 1.
+    """Return sum_p delta_p^2 / P and sum_p h_p^2 for each matrix product; biases are inputs of 1.
 
-    `[B, 1]`, summed over units; where a mask says which pairs of units meet, `[B, O]` and `[B, F + 1]`.
-    Raises NotApplicableError for a layer that is not made of matrix products.
+    `[B, 1]`, summed over units. With a mask, which says which pairs of units are connected, `[B, O]` and `[B,
+    F + 1]`. Raises NotApplicableError for a layer that does not consist of matrix products.
     """
-    found: list[Statistics] = []
+    by_chunk: list[Statistics] = []
     for products in signals.products() if signals.calls else ():
-        found.append([])
+        by_chunk.append([])
         for product in products:
             positions = product.h.shape[1]
             back, into = product.delta.square().mean(1), product.h.square().sum(1)
@@ -35,14 +38,14 @@ def energies(signals: LayerSignals) -> Statistics:
             into = torch.cat([into, ones], 1)
             if product.mask is None:
                 back, into = back.sum(1, keepdim=True), into.sum(1, keepdim=True)
-            found[-1] += [back.cpu().double(), into.cpu().double()]
-    return [torch.cat(parts) for parts in zip(*found, strict=True)]
+            by_chunk[-1] += [back.cpu().double(), into.cpu().double()]
+    return [torch.cat(parts) for parts in zip(*by_chunk, strict=True)]
 
 
 def factored_traces(statistics: Statistics, layer: nn.Module) -> Tensor:
-    """Values `[N]` whose mean is sum_{o,i} E[back_o] E[into_i] over the free pairs of units.
+    """Return values `[N]` with mean sum_{o,i} E[back_o] E[into_i] over the free pairs of units.
 
-    Their spread is that of the product of the two means, by the delta method.
+    Their spread gives the standard error of that product of means, by the delta method.
     """
     total = torch.zeros(())
     mask = mask_of(layer)
@@ -58,13 +61,14 @@ def factored_traces(statistics: Statistics, layer: nn.Module) -> Tensor:
 
 
 def surrogates(loss: Tensor, layers: Mapping[str, nn.Module]) -> dict[str, float]:
-    """sum_ij |(A A^T)_ij|, A = G W^T, G the gradient of a minibatch's mean `loss`, of each layer with one W.
+    """Return sum_ij |(A A^T)_ij|, A = G W^T, for each layer with one weight W.
 
-    Convolutions are matrices of outputs by inputs and kernel; what a mask holds at zero is zero in G and W
-    (the code of Zheng et al. 2019, arXiv 1807.03723, first author of SCVAE too).
+    G is the gradient of a minibatch's mean `loss`. The weight of a convolution is a matrix of outputs by
+    inputs and kernel. Masked weights are zero in G and W (the code of Zheng et al. 2019, arXiv 1807.03723,
+    whose first author is SCVAE's too).
     """
-    found = {name: getattr(layer, "weight", None) for name, layer in layers.items()}
-    weights = {name: weight for name, weight in found.items() if isinstance(weight, Tensor)}
+    candidates = {name: getattr(layer, "weight", None) for name, layer in layers.items()}
+    weights = {name: weight for name, weight in candidates.items() if isinstance(weight, Tensor)}
     gradients = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
     values = {}
     for (name, weight), gradient in zip(weights.items(), gradients, strict=True):

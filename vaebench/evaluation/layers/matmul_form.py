@@ -1,4 +1,4 @@
-"""Layers as matrix products W h + b, at one position or at many, and the norms of a datum's gradient."""
+"""Layers as matrix products W h + b at one or several positions, and norms of their per-example gradients."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Inputs = list[Tensor]
-"""What enters one call of a layer, detached."""
+"""Inputs of one call of a layer, detached."""
 
 Signal = list[Tensor | None]
-"""The gradients at what leaves it; None where that was not used."""
+"""Gradients at the outputs of the call; None for an output that was not used."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """W h_p + b at P positions: the gradient of one datum is G = sum_p delta_p h_p^T.
+    """Matrix product W h_p + b at P positions; the gradient of one example is G = sum_p delta_p h_p^T.
 
-    Positions are pixels, steps in time, or the calls of a layer that is used several times.
+    Positions are pixels, time steps, or the calls of a layer that is used several times.
     """
 
     h: Tensor
-    """What enters, `[B, P, F]`."""
+    """Inputs, `[B, P, F]`."""
     delta: Tensor
-    """What comes back, `[B, P, O]`."""
+    """Gradients at the outputs, `[B, P, O]`."""
     num_biases: int
     mask: Tensor | None = None
-    """The entries of W that are free, `[O, F]`; None where all are."""
+    """Mask of the free entries of W, `[O, F]`; None if all are free."""
 
     def squared_norms(self) -> Tensor:
-        """||G||^2 and that of the biases, `[B]`.
+        """Return ||G||^2 plus the squared norm of the bias gradients, `[B]`.
 
-        ||G||^2 = sum_{p,p'} (delta_p . delta_p') (h_p . h_p') where that has fewer numbers than G: for P = 1
+        ||G||^2 = sum_{p,p'} (delta_p . delta_p') (h_p . h_p') is used if it has fewer terms than G. For P = 1
         it is ||delta||^2 ||h||^2.
         """
         positions, into, out = self.h.shape[1], self.h.shape[2], self.delta.shape[2]
@@ -48,7 +48,7 @@ class Product:
 
 
 def joined(parts: Sequence[Product]) -> Product:
-    """One product over the positions of all."""
+    """Return one product over the positions of all parts."""
     if len(parts) == 1:
         return parts[0]
     h, delta = torch.cat([part.h for part in parts], 1), torch.cat([part.delta for part in parts], 1)
@@ -56,7 +56,7 @@ def joined(parts: Sequence[Product]) -> Product:
 
 
 def mask_of(layer: nn.Module) -> Tensor | None:
-    """The buffer that says which weights of an autoregressive layer are free."""
+    """Return the mask of an autoregressive layer's free weights, or None."""
     mask, weight = getattr(layer, "mask", None), getattr(layer, "weight", None)
     if isinstance(mask, Tensor) and isinstance(weight, Tensor) and mask.shape == weight.shape:
         return mask
@@ -64,14 +64,17 @@ def mask_of(layer: nn.Module) -> Tensor | None:
 
 
 def data_axis(layer: nn.Module, position: int) -> int:
-    """Which dimension of the tensor at `position`, among those entering or leaving, counts the data."""
+    """Return the batch dimension of the tensor at `position` among a layer's inputs or outputs."""
     if isinstance(layer, nn.RNNBase):
         return 0 if layer.batch_first and position == 0 else 1
     return 0
 
 
 def is_made_of_products(layer: nn.Module, inputs: Inputs, output: Any) -> bool:
-    """Whether `products_of` holds for a call; a subclass that does more than its mask is found out."""
+    """Return True if `products_of` is right for a call.
+
+    A subclass of Linear or Conv2d is checked numerically, since it may do more than mask its weights.
+    """
     if isinstance(layer, nn.LSTM):
         return not layer.bidirectional and layer.proj_size == 0
     if not {name for name, _ in layer.named_parameters()} <= {"weight", "bias"} or len(inputs) != 1:
@@ -90,13 +93,13 @@ def is_made_of_products(layer: nn.Module, inputs: Inputs, output: Any) -> bool:
 
 
 def products_of(layer: nn.Module, inputs: Inputs, signal: Signal) -> list[Product]:
-    """The products of one call, of which `is_made_of_products`."""
+    """Return the matrix products of one call for which `is_made_of_products` is true."""
     if isinstance(layer, nn.LSTM):
         return _lstm_products(layer, inputs, signal)
     (h,), (delta,) = inputs, signal
     assert delta is not None
     if isinstance(layer, nn.Conv2d):
-        # layer.padding is a tuple here: is_made_of_products has seen to it.
+        # layer.padding is a tuple: is_made_of_products has checked it.
         h = F.unfold(h, layer.kernel_size, layer.dilation, layer.padding, layer.stride).mT  # type: ignore[arg-type]
         delta = delta.flatten(2).mT
     else:
@@ -106,7 +109,7 @@ def products_of(layer: nn.Module, inputs: Inputs, signal: Signal) -> list[Produc
 
 
 def numbers_per_datum(layer: nn.Module, inputs: Inputs, signal: Signal) -> int:
-    """About how many numbers the products of one call and their norms take for one datum."""
+    """Return about how many numbers the products of one call and their norms take per example."""
     if isinstance(layer, nn.LSTM):
         steps = inputs[0].shape[1 - data_axis(layer, 0)]
         return 20 * layer.num_layers * steps * layer.hidden_size
@@ -118,6 +121,7 @@ def numbers_per_datum(layer: nn.Module, inputs: Inputs, signal: Signal) -> int:
 
 
 def _is_plain(layer: nn.Conv2d) -> bool:
+    """Return True for a convolution without groups, with zero padding given as numbers."""
     return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
 
@@ -126,10 +130,11 @@ def _conv(layer: nn.Conv2d, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _lstm_products(layer: nn.LSTM, inputs: Inputs, signal: Signal) -> list[Product]:
-    """Two a level, of the input and of the state before, by going through the cell's equations again.
+    """Return two products per level, of the input and of the previous state, by recomputing the cell's
+    equations.
 
-    The signals are the gradients at the four gates before their nonlinearities. Of the two biases each gate
-    has, each gets the whole of it.
+    The signals are the gradients at the four gates before their nonlinearities. Each of the two biases of a
+    gate receives the whole gradient.
     """
     x, *states = inputs
     x = x if layer.batch_first else x.transpose(0, 1)

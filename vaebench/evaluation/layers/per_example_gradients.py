@@ -1,4 +1,4 @@
-"""What one datum does to each layer: its own gradients, from one backward pass of a whole batch."""
+"""Per-example gradients of each layer, from one backward pass of the whole batch."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from vaebench.evaluation.layers.matmul_form import (
     products_of,
 )
 
-CHUNK = 2**22  # numbers at a time: 16 MB in float32
+CHUNK = 2**22  # numbers in memory at a time: 16 MB in float32
 
 
 @dataclass(frozen=True)
 class Call:
-    """One use of a layer."""
+    """One call of a layer."""
 
     inputs: Inputs
     edges: list[GradientEdge]
-    """Where its outputs are in the graph, as the layer gave them: later changes in place do not count."""
+    """Graph edges of the outputs as the layer returned them, before any later in-place change."""
     made_of_products: bool
 
 
 @dataclass(frozen=True)
 class LayerSignals:
-    """A layer, and for each call that had an effect what entered and what came back."""
+    """Layer with the inputs and output gradients of each call that affected the density."""
 
     name: str
     layer: nn.Module
@@ -48,7 +48,10 @@ class LayerSignals:
     made_of_products: bool
 
     def squared_gradients(self) -> Tensor:
-        """||d log density / d parameters||^2 of each datum, `[B]`; a gradient is the sum over calls."""
+        """Return ||d log density / d parameters||^2 per example, `[B]`.
+
+        The gradient of an example is the sum over calls.
+        """
         if not self.calls:
             return torch.zeros(self.num_data)
         if not self.made_of_products:
@@ -58,20 +61,24 @@ class LayerSignals:
         )
 
     def products(self) -> Iterator[list[Product]]:
-        """The layer's matrix products over the positions of all calls, for some data at a time.
+        """Yield the layer's matrix products over the positions of all calls, for a chunk of examples at a
+        time.
 
-        Raises NotApplicableError where the layer is not known to be made of any.
+        Raises NotApplicableError if the layer is not known to consist of matrix products.
         """
         if not self.made_of_products:
-            raise NotApplicableError(f"{self.name}, a {type(self.layer).__name__}, is not W h + b")
+            raise NotApplicableError(
+                f"{self.name}, a {type(self.layer).__name__}, is not of the form W h + b; use "
+                "kind=true_fisher"
+            )
         size = max(1, CHUNK // sum(numbers_per_datum(self.layer, *call) for call in self.calls))
         for start in range(0, self.num_data, size):
             cuts = (self._cut(call, slice(start, start + size)) for call in self.calls)
             parts = [products_of(self.layer, *cut) for cut in cuts]
-            yield [joined(same) for same in zip(*parts, strict=True)]
+            yield [joined(calls) for calls in zip(*parts, strict=True)]
 
     def _one_by_one(self) -> Tensor:
-        """The same for any module with parameters: a pass for each datum, so slow."""
+        """Return the squared gradients for any module with parameters; slow, one pass per example."""
         named = {name: weight for name, weight in self.layer.named_parameters() if weight.requires_grad}
         mask, norms = mask_of(self.layer), []
         for number in range(self.num_data):
@@ -82,15 +89,15 @@ class LayerSignals:
                 used = [(output, delta) for output, delta in leaving if delta is not None]
                 outputs += [output for output, _ in used]
                 deltas += [delta for _, delta in used]
-            found = torch.autograd.grad(outputs, list(named.values()), deltas, allow_unused=True)
-            gradients = {name: g for name, g in zip(named, found, strict=True) if g is not None}
+            by_weight = torch.autograd.grad(outputs, list(named.values()), deltas, allow_unused=True)
+            gradients = {name: g for name, g in zip(named, by_weight, strict=True) if g is not None}
             if mask is not None and "weight" in gradients:
                 gradients["weight"] = gradients["weight"] * mask
             norms.append(torch.stack([g.square().sum() for g in gradients.values()]).sum())
         return torch.stack(norms)
 
     def _cut(self, call: tuple[Inputs, Signal], rows: slice) -> tuple[Inputs, Signal]:
-        """A call as it would be with those data alone."""
+        """Return a call restricted to the examples `rows`."""
 
         def part(position: int, tensor: Tensor) -> Tensor:
             return tensor[rows] if data_axis(self.layer, position) == 0 else tensor[:, rows]
@@ -104,24 +111,29 @@ class LayerSignals:
 
 @dataclass
 class Recording:
-    """The calls of some layers during one forward pass of `num_data` data."""
+    """Calls of some layers during one forward pass of `num_data` examples."""
 
     layers: Mapping[str, nn.Module]
     num_data: int
     calls: dict[str, list[Call]] = field(default_factory=dict)
     last: str = ""
-    """The layer that was called last."""
+    """Name of the layer that was called last."""
 
     def note(self, name: str, inputs: tuple[Any, ...], output: Any) -> None:
-        """Raises NotApplicableError where the data are not a dimension of what enters or leaves."""
+        """Record a call.
+
+        Raises NotApplicableError if an input or output has no batch dimension of `num_data`.
+        """
         if not torch.is_grad_enabled():
-            return  # as in the steps of a posterior that refines itself
+            return  # e.g. in the steps of an iterative (SVI) posterior
         layer, entering, leaving = self.layers[name], list(tensors_in(inputs)), list(tensors_in(output))
         for tensors in (entering, leaving):
             for position, tensor in enumerate(tensors):
                 axis = data_axis(layer, position)
                 if tensor.ndim <= axis or tensor.shape[axis] != self.num_data:
-                    raise NotApplicableError(f"{name} does not keep the data apart: {tuple(tensor.shape)}")
+                    raise NotApplicableError(
+                        f"{name} has no batch dimension of {self.num_data}: {tuple(tensor.shape)}"
+                    )
         entering = [tensor.detach() for tensor in entering]
         edges = [get_gradient_edge(tensor) for tensor in leaving]
         call = Call(entering, edges, is_made_of_products(layer, entering, output))
@@ -129,17 +141,19 @@ class Recording:
         self.last = name
 
     def signals(self, log_density: Tensor) -> Iterator[LayerSignals]:
-        """The gradients of each datum's own `log_density [B]` at every call of the layers, in their order.
+        """Yield the gradients of each example's own `log_density [B]` at every call, layer by layer.
 
-        Raises NotApplicableError where it depends on no weights by a path with gradients.
+        Raises NotApplicableError if no gradient path leads to the weights.
         """
         if not log_density.requires_grad:
-            raise NotApplicableError("no gradient of the density reaches the weights")
+            raise NotApplicableError("no gradient of the log density reaches the weights")
         edges = [edge for calls in self.calls.values() for call in calls for edge in call.edges]
         total = log_density.sum()
-        found = iter(torch.autograd.grad(total, edges, retain_graph=True, allow_unused=True) if edges else ())
+        deltas = iter(
+            torch.autograd.grad(total, edges, retain_graph=True, allow_unused=True) if edges else ()
+        )
         signals: dict[str, list[Signal]] = {
-            name: [[next(found) for _ in call.edges] for call in calls] for name, calls in self.calls.items()
+            name: [[next(deltas) for _ in call.edges] for call in calls] for name, calls in self.calls.items()
         }
         for name, layer in self.layers.items():
             pairs = list(zip(self.calls.get(name, []), signals.get(name, []), strict=True))
@@ -151,7 +165,7 @@ class Recording:
 
 @contextmanager
 def recorded(layers: Mapping[str, nn.Module], num_data: int) -> Iterator[Recording]:
-    """Within, every call of `layers` is noted."""
+    """Record every call of `layers` while the context is open."""
     recording = Recording(layers, num_data)
     handles = [
         layer.register_forward_hook(lambda _, inputs, output, name=name: recording.note(name, inputs, output))
@@ -165,7 +179,7 @@ def recorded(layers: Mapping[str, nn.Module], num_data: int) -> Iterator[Recordi
 
 
 def tensors_in(values: Any) -> Iterator[Tensor]:
-    """The tensors of nested tuples, in order."""
+    """Yield the tensors of nested tuples, in order."""
     if isinstance(values, Tensor):
         yield values
     elif isinstance(values, (tuple, list)):
@@ -174,7 +188,7 @@ def tensors_in(values: Any) -> Iterator[Tensor]:
 
 
 def num_parameters(layer: nn.Module) -> int:
-    """Weights that are free: those that a mask holds at zero do not count."""
+    """Return the number of free weights; those that a mask holds at zero do not count."""
     total = sum(parameter.numel() for parameter in layer.parameters())
     mask = mask_of(layer)
     return total if mask is None else total - mask.numel() + int(mask.sum())

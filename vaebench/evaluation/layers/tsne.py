@@ -1,4 +1,4 @@
-"""What each layer of the encoder makes of the data, as a picture (SCVAE, arXiv 1802.06677, figure 4)."""
+"""t-SNE of the representations in each layer of the encoder (SCVAE, arXiv 1802.06677, figure 4)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from vaebench.ranges import Count, Positive
 
 
 class LayerTSNE:
-    """t-SNE of test data, of the encoder's first, middle and last hidden layer, and of posterior means.
+    """t-SNE of test examples, of the encoder's first, middle and last hidden layer, and of posterior means.
 
-    A layer's representation is what the next one is given: behind the activation and any skip.
+    A layer's representation is the input of the next layer: after the activation and any skip.
     """
 
     version: ClassVar = 1
@@ -30,10 +30,12 @@ class LayerTSNE:
     def run(self, context: Context) -> Iterator[Measurement]:
         context.require(latent=True)
         if context.spec.vocabulary is not None:
-            raise NotApplicableError("a sentence has a representation for each of its words")
+            raise NotApplicableError(
+                "a sentence has one representation per word; needs data with one per example"
+            )
         data, *hidden = representations(context.model, context.test_data[: self.num_data])
         if not hidden:
-            raise NotApplicableError("there is no encoder with hidden layers, or more than one")
+            raise NotApplicableError("the model has no encoder with hidden layers, or more than one encoder")
         last, shown = len(hidden), {"data": data}
         for number in dict.fromkeys((1, (last + 1) // 2, last)):
             shown[f"layer {number} of {last}"] = hidden[number - 1]
@@ -50,10 +52,10 @@ class LayerTSNE:
 
 @torch.no_grad()
 def representations(model: Model, x: Tensor) -> list[Tensor]:
-    """The data, and what every layer of the encoder hands on, in the order of their calls, `[N, F]` each.
+    """Return x and the output of every layer of the encoder, `[N, F]` each, in the order of the calls.
 
-    Layers that are given the same count once. A model without one encoder, or with several side by side,
-    has the data alone.
+    Layers that receive the same tensor count once. A model without an encoder, or with several in parallel,
+    has x alone.
     """
     seen: list[Tensor] = []
 
@@ -76,4 +78,4 @@ def representations(model: Model, x: Tensor) -> list[Tensor]:
     finally:
         for hook in hooks:
             hook.remove()
-    return [torch.cat(same) for same in zip(*batches, strict=True)]
+    return [torch.cat(parts) for parts in zip(*batches, strict=True)]

@@ -1,1 +1,1 @@
-"""Bounds and estimates of log p(x), and what inference loses of them."""
+"""Bounds and estimates of log p(x), and the loss due to approximate inference."""

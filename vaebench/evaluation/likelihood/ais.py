@@ -1,4 +1,4 @@
-"""Annealed importance sampling of log p(x), and how far it can be off."""
+"""Annealed importance sampling of log p(x), with bounds of its error (BDMC)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vaebench.evaluation.base import (
 )
 from vaebench.evaluation.likelihood.annealing import PILOTS, Annealing, Chains, Schedule, temperatures
 from vaebench.evaluation.likelihood.hmc import Densities
-from vaebench.evaluation.partial_results import Scratch
+from vaebench.evaluation.partial_results import PartialResults
 from vaebench.ranges import AtLeastTwo, Count, NonNegativeInt
 from vaebench.seeding import derive_seed, seeded
 
@@ -28,21 +28,23 @@ Start = Literal["prior", "posterior"]
 
 
 class AnnealedImportanceSampling:
-    """log p(x) by chains from p(z) through p(z) p(x|z)^beta to p(z, x), with HMC moves (Neal 2001).
+    """log p(x) from chains between p(z) and p(z, x) through p(z) p(x|z)^beta, with HMC moves (Neal 2001).
 
-    `ais_nll_nats` is in expectation an upper bound of -log p(x) on test data, as an importance-sampled NLL
-    is, but needs no good q(z|x). On data (z, x) drawn from the model, z is a draw from the exact posterior:
-    chains from there back to the prior bound log p(x) from above (BDMC; Grosse, Ghahramani & Adams 2015,
-    arXiv 1511.02543; for decoders Wu et al. 2017, arXiv 1611.04273). `bdmc_gap_nats`, upper minus lower
-    bound, is in expectation more than the error of either on such data; on test data it is a guide only.
+    `ais_nll_nats` is in expectation an upper bound of -log p(x) on test examples, like an importance-sampled
+    NLL, but it does not need a good q(z|x). For examples (z, x) simulated from the model, z is a sample from
+    the exact posterior. Chains from z back to the prior then give an upper bound of log p(x) (BDMC; Grosse,
+    Ghahramani & Adams 2015, arXiv 1511.02543; for decoders Wu et al. 2017, arXiv 1611.04273).
+    `bdmc_gap_nats`, upper minus lower bound, exceeds in expectation the error of either bound on simulated
+    examples. For test examples it is only a guide.
 
-    `start: posterior` goes from q(z|x) through q^(1 - beta) p(z, x)^beta. `num_simulated: 0` leaves out the
-    bounds on drawn data. `ais_mc_ess` is the median over data of (sum w)^2 / sum w^2 over the chains, and
-    `ais_mc_error` the part of the error that more chains would remove, by the delta method.
+    `start: posterior` anneals from q(z|x) through q^(1 - beta) p(z, x)^beta. `num_simulated: 0` omits BDMC.
+    `ais_mc_ess` is the median over examples of (sum w)^2 / sum w^2 over the chains. `ais_mc_error` is the
+    part of the error that more chains would remove, by the delta method.
 
-    The cost is `num_leapfrog` times `num_temperatures` times (num_chains + 4) (num_data + num_simulated) +
-    num_chains num_simulated gradients of the decoder: 35 us each on one core for a hidden layer of 500 and
-    784 pixels. Many temperatures with few leapfrog steps give the smaller gap at the same cost.
+    The cost, in gradients of the decoder, is `num_leapfrog` times `num_temperatures` times [(num_chains + 4)
+    (num_data + num_simulated) + num_chains num_simulated]. A gradient takes 35 us on one core for a hidden
+    layer of 500 and 784 pixels. At equal cost, many temperatures with few leapfrog steps give the smaller
+    gap.
     """
 
     version: ClassVar = 1
@@ -71,12 +73,14 @@ class AnnealedImportanceSampling:
     def run(self, context: Context) -> Iterator[Measurement]:
         context.require(density=True, latent=True)
         if self.start == "posterior" and not context.model.has_gaussian_posterior:
-            raise NotApplicableError("start=posterior needs the density of a Gaussian q(z|x)")
+            raise NotApplicableError(
+                "start=posterior needs the density of a Gaussian q(z|x); use start=prior"
+            )
         yield from self._on_data(context)
         if self.num_simulated:
             yield from self._on_simulated(context)
         for name in ("ais", "bdmc"):
-            self._scratch(name, context).remove()
+            self._partial_results(name, context).remove()
 
     def _on_data(self, context: Context) -> Iterator[Measurement]:
         chosen = context.subset(self.num_data, self.subset).to(context.device)
@@ -118,17 +122,17 @@ class AnnealedImportanceSampling:
     def _estimate(
         self, name: str, n: int, problem: Callable[[int, int], Problem], context: Context, passes: int = 1
     ) -> Tensor:
-        """What `Annealing.log_z` gives for each datum after a forward and, of two, a backward pass.
+        """Return `Annealing.log_z` of each example after a forward pass and, for two passes, a backward pass.
 
-        `[passes, 3, N]`. Random numbers are seeded anew at each temperature and the chains are kept on disk,
-        so that an interrupted estimate goes on from the temperature where it was, to the same numbers.
+        `[passes, 3, N]`. Random numbers are seeded per temperature, and the chains are saved. An interrupted
+        estimate therefore resumes at its temperature and gives the same numbers.
         """
         annealing, num = self.annealing, self.annealing.num
         block = max(1, context.rows_per_chunk() // (PILOTS + self.num_chains))
         starts = range(0, n, block)
-        scratch = self._scratch(name, context)
+        partial_results = self._partial_results(name, context)
         result, done, chains = torch.zeros(passes, 3, n, dtype=torch.float64), 0, None
-        if (stored := scratch.load()) is not None:
+        if (stored := partial_results.load()) is not None:
             result, done = torch.from_numpy(stored.pop("result")), int(stored.pop("done"))
             chains = Chains.of_arrays(stored, context.device)
         current = None
@@ -143,18 +147,19 @@ class AnnealedImportanceSampling:
                 densities = current.densities(context)
             if level == 0:
                 chains = self._begin(current, densities, chains if backward else None, context, generator)
-            assert chains is not None  # one that goes on has its chains from the disk
+            assert chains is not None  # a resumed estimate has loaded its chains
             advance = annealing.backward if backward else annealing.forward
             advance(densities, chains, level, generator)
             if level == num - 1:
                 result[backward, :, start:stop] = annealing.log_z(chains, backward=bool(backward))
-            if scratch.is_due or tick + 1 == total:
-                scratch.save({"result": result.numpy(), "done": np.array(tick + 1)} | chains.arrays())
+            if partial_results.is_due or tick + 1 == total:
+                state = {"result": result.numpy(), "done": np.array(tick + 1)} | chains.arrays()
+                partial_results.save(state)
         return result
 
-    def _scratch(self, name: str, context: Context) -> Scratch:
+    def _partial_results(self, name: str, context: Context) -> PartialResults:
         options = (self._key, self.num_data, self.subset, self.num_simulated, context.rows_per_chunk())
-        return Scratch(context.directory, name, self.version, *options)
+        return PartialResults(context.directory, name, self.version, *options)
 
     def _begin(
         self,
@@ -164,7 +169,7 @@ class AnnealedImportanceSampling:
         context: Context,
         generator: torch.Generator,
     ) -> Chains:
-        """Chains at their start: of a forward pass, or of the backward pass after `forward`."""
+        """Return chains at the start of a forward pass, or of the backward pass that follows `forward`."""
         num, b = self.num_chains, len(problem.x)
         if forward is not None:
             assert problem.z is not None
@@ -178,15 +183,16 @@ class AnnealedImportanceSampling:
 
 @dataclass(frozen=True)
 class Problem:
-    """A block of data and what its chains start from."""
+    """Block of examples and the starts of its chains."""
 
     x: Tensor
     q: Posterior | None
-    """q(z|x), None where chains start from the prior."""
+    """q(z|x), or None if chains start from the prior."""
     z: Tensor | None = None
-    """Draws from the exact posterior, `[B, D]`, where the data were drawn with them."""
+    """Samples from the exact posterior, `[B, D]`, for simulated examples."""
 
     def densities(self, context: Context) -> Densities:
+        """Return the function from codes to log base(z) and log ratio(z) of this block."""
         model, prior = context.model, context.prior
 
         def at(z: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Annealed importance sampling: chains that go from a base density to a target, or back."""
+"""Annealed importance sampling between a base density and a target, in both directions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from vaebench.evaluation.likelihood.hmc import Densities, Point, evaluate, trans
 Schedule = Literal["linear", "sigmoid"]
 
 PILOTS = 4
-"""Chains that set the step sizes of the others and are then left out."""
+"""Number of chains that adapt the step sizes and are left out of the estimate."""
 TARGET_ACCEPTANCE = 0.65  # optimal in many dimensions (Beskos et al. 2013)
 FIRST_STEP = 0.5
 SMALLEST_GAIN = 0.1
 
 
 def temperatures(schedule: Schedule, num: int) -> list[float]:
-    """beta_0 = 0 < ... < beta_num = 1, evenly or as a sigmoid over [-4, 4] (Grosse et al. 2015)."""
+    """Return beta_0 = 0 < ... < beta_num = 1, evenly or as a sigmoid over [-4, 4] (Grosse et al. 2015)."""
     even = torch.linspace(0, 1, num + 1, dtype=torch.float64)
     if schedule == "linear":
         return even.tolist()
@@ -32,22 +32,24 @@ def temperatures(schedule: Schedule, num: int) -> list[float]:
 
 @dataclass
 class Chains:
-    """K chains on B data on their way: all that an interrupted one needs to go on."""
+    """State of K chains on each of B examples: everything that an interrupted estimate needs to resume."""
 
     point: Point
     log_w: Tensor
-    """log weights so far, `[K, B]`, float64, on the CPU, nats."""
+    """Log weights so far, `[K, B]`, nats, float64, on the CPU."""
     log_steps: Tensor
-    """log step size of each temperature, `[T, B]`; filled by a forward pass."""
+    """Log step sizes per temperature, `[T, B]`; the forward pass fills them in."""
     acceptance: Tensor
-    """Acceptance probabilities, summed over temperatures, `[K, B]`."""
+    """Sum of the acceptance probabilities over temperatures, `[K, B]`."""
 
     def arrays(self) -> dict[str, np.ndarray]:
+        """Return all fields as arrays, for saving."""
         fields = vars(self.point) | {k: v for k, v in vars(self).items() if k != "point"}
         return {name: tensor.cpu().numpy() for name, tensor in fields.items()}
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, np.ndarray], device: torch.device) -> Chains:
+        """Return the chains that `arrays` saved, with the log weights on the CPU and all else on `device`."""
         on_cpu = {name: torch.from_numpy(array) for name, array in arrays.items()}
         log_w = on_cpu.pop("log_w")
         fields = {name: tensor.to(device) for name, tensor in on_cpu.items()}
@@ -59,13 +61,14 @@ class Chains:
 class Annealing:
     """Chains through log f_t(z) = log base(z) + beta_t log ratio(z), t = 0, ..., T (Neal 2001).
 
-    Forward, from z_0 ~ base by kernels that leave f_1, ..., f_{T-1} invariant, the weight
-    w = prod_t f_{t+1}(z_t) / f_t(z_t) has E[w] = Z, the integral of f_T. Backward, from z_{T-1} ~ f_T / Z by
-    the same kernels in reverse order, E[1/w] = 1/Z.
+    Forward pass: z_0 ~ base, then kernels that leave f_1, ..., f_{T-1} invariant. The weight w = prod_t
+    f_{t+1}(z_t) / f_t(z_t) has E[w] = Z, the integral of f_T. Backward pass: z_{T-1} ~ f_T / Z, then the same
+    kernels in reverse order. Then E[1/w] = 1/Z.
 
-    Both hold for any kernels that are fixed before the chains move. So the step sizes, one per datum and
-    temperature, follow the acceptance of `PILOTS` further chains with random numbers of their own, which
-    are then left out. Steps that follow the chains themselves (Wu et al. 2017) bias the estimate.
+    Both hold for any kernels that are fixed before the chains move. Step sizes, one per example and
+    temperature, are therefore adapted to the acceptance of `PILOTS` additional chains with their own random
+    numbers. These pilots are left out of the estimate. Step sizes adapted to the chains themselves (Wu et al.
+    2017) bias it.
     """
 
     betas: list[float]
@@ -77,15 +80,19 @@ class Annealing:
         return len(self.betas) - 1
 
     def begin(self, densities: Densities, z: Tensor, log_steps: Tensor | None = None) -> Chains:
-        """Chains at their start: z ~ base `[PILOTS + K, B, D]`, pilots first, or with the step sizes of such
-        a forward pass z ~ f_T / Z, `[K, B, D]`, for a backward pass."""
+        """Return chains at their start.
+
+        For a forward pass, z ~ base is `[PILOTS + K, B, D]`, pilots first. For a backward pass, z ~ f_T / Z
+        is `[K, B, D]`, and `log_steps` are the step sizes of a forward pass.
+        """
         if log_steps is None:
             log_steps = z.new_full((self.num, z.shape[1]), FIRST_STEP).log()
         log_w = torch.zeros(z.shape[:2], dtype=torch.float64)
         return Chains(evaluate(densities, z), log_w, log_steps, z.new_zeros(z.shape[:2]))
 
     def forward(self, densities: Densities, chains: Chains, number: int, generator: torch.Generator) -> None:
-        """The weight of temperature `number` (0, ..., T - 1), then a move under the next."""
+        """Update the weights at temperature `number` (0, ..., T - 1), then move the chains at the next
+        temperature."""
         self._weigh(chains, number)
         level = number + 1
         if level == self.num:
@@ -97,7 +104,7 @@ class Annealing:
             chains.log_steps[level + 1] = chains.log_steps[level] + gain * excess
 
     def backward(self, densities: Densities, chains: Chains, number: int, generator: torch.Generator) -> None:
-        """The weight of temperature T - 1 - `number`, then a move under it."""
+        """Update the weights at temperature T - 1 - `number`, then move the chains at that temperature."""
         level = self.num - 1 - number
         self._weigh(chains, level)
         if level > 0:
@@ -119,9 +126,10 @@ class Annealing:
         return acceptance
 
     def log_z(self, chains: Chains, *, backward: bool) -> Tensor:
-        """log Z from below (forward) or above in expectation, effective number of chains, and acceptance.
+        """Return log Z, the effective number of chains and the mean acceptance, `[3, B]`, float64, on the
+        CPU.
 
-        `[3, B]`, float64, on the CPU.
+        log Z is in expectation a lower bound after a forward pass and an upper bound after a backward pass.
         """
         first, sign = (0, -1) if backward else (PILOTS, 1)
         log_w = sign * chains.log_w[first:]

@@ -13,10 +13,12 @@ from vaebench.ranges import Count
 
 
 class EvidenceLowerBound:
-    """E_q[log p(x|z)] - KL(q(z|x) || p(z)) and its two halves (Kingma & Welling 2014, eq. 3), at beta 1.
+    """ELBO = E_q[log p(x|z)] - KL(q(z|x) || p(z)) and its two terms (Kingma & Welling 2014, eq. 3), at beta =
+    1.
 
-    The mean over `num_samples` draws of z per datum; the KL in closed form where there is one. Standard
-    errors are over data. All three are filed of each datum, and the KL's mean of every latent unit.
+    Means over `num_samples` samples of z per test example; the KL is in closed form where there is one.
+    Standard errors are over test examples. Arrays: all three numbers per example, and the mean KL of each
+    latent unit.
     """
 
     version: ClassVar = 1
@@ -43,7 +45,10 @@ class EvidenceLowerBound:
 
 @torch.no_grad()
 def reconstruction_and_kl(context: Context, num_samples: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """E_q[log p(x|z)] and KL of each test datum, `[N]`, and the KL's mean per unit `[D]`, if closed."""
+    """Return E_q[log p(x|z)] `[N]` and the KL `[N]` per test example, and the mean KL per unit `[D]`.
+
+    The KL per unit is None without a closed form.
+    """
     context.require(density=True, latent=True)
     q = context.encoded("test")
     size = max(1, context.rows_per_chunk() // num_samples)

@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo for many chains on many data at once."""
+"""Hamiltonian Monte Carlo, batched over chains and test examples."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from torch import Tensor
 from vaebench.evaluation.base import NotApplicableError
 
 Densities = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Codes `[K, B, D]` to log base(z) and log ratio(z), `[K, B]` each, with gradients in z."""
+"""Function of codes `[K, B, D]`: log base(z) and log ratio(z), `[K, B]` each, differentiable in z."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """Codes with both parts of log f_beta(z) = log base(z) + beta log ratio(z), for K chains on B data.
+    """Codes with both terms of log f_beta(z) = log base(z) + beta log ratio(z), for K chains on each of B
+    examples.
 
-    The parts are apart so that one evaluation serves every temperature.
+    The terms are stored separately, so that one evaluation of the model serves every temperature.
     """
 
     z: Tensor
@@ -33,23 +34,26 @@ class Point:
     """`[K, B, D]`."""
 
     def log_density(self, beta: float) -> Tensor:
-        """log f_beta(z), `[K, B]`."""
+        """Return log f_beta(z), `[K, B]`."""
         return self.base + beta * self.ratio
 
     def gradient(self, beta: float) -> Tensor:
-        """Of log f_beta in z, `[K, B, D]`."""
+        """Return the gradient of log f_beta in z, `[K, B, D]`."""
         return self.base_grad + beta * self.ratio_grad
 
 
 def evaluate(densities: Densities, z: Tensor) -> Point:
-    """The point at z. Parameters get no gradient. Raises NotApplicableError where z gets none."""
+    """Return the point at z. No gradient reaches the model's parameters.
+
+    Raises NotApplicableError if z is discrete or log ratio(z) has no gradient in z.
+    """
     if not z.is_floating_point():
-        raise NotApplicableError("the code is discrete: HMC needs gradients in z")
+        raise NotApplicableError("the code is discrete, and HMC needs gradients in z")
     with torch.enable_grad():
         z = z.detach().requires_grad_()
         base, ratio = densities(z)
         if not ratio.requires_grad:
-            raise NotApplicableError("log p(x|z) has no gradient in z, which HMC needs")
+            raise NotApplicableError("log p(x|z) has no gradient in z, and HMC needs one")
         (base_grad,) = torch.autograd.grad(base.sum(), z, retain_graph=True, materialize_grads=True)
         (ratio_grad,) = torch.autograd.grad(ratio.sum(), z, materialize_grads=True)
     return Point(z.detach(), base.detach(), ratio.detach(), base_grad, ratio_grad)
@@ -58,9 +62,9 @@ def evaluate(densities: Densities, z: Tensor) -> Point:
 def leapfrog(
     densities: Densities, point: Point, momentum: Tensor, beta: float, step: Tensor, num_leapfrog: int
 ) -> tuple[Point, Tensor]:
-    """The point and momentum after `num_leapfrog` steps of size `step [B, 1]`, unit mass.
+    """Return point and momentum after `num_leapfrog` steps of size `step [B, 1]`, with unit mass.
 
-    Neal (2011), section 2.3. Volume-preserving, and its own inverse once the momentum is negated.
+    Neal (2011), section 2.3. The map preserves volume. It is its own inverse if the momentum is negated.
     """
     momentum = momentum + 0.5 * step * point.gradient(beta)
     for number in range(1, num_leapfrog + 1):
@@ -77,9 +81,10 @@ def transition(
     num_leapfrog: int,
     generator: torch.Generator | None = None,
 ) -> tuple[Point, Tensor]:
-    """One draw from a kernel reversible under f_beta, and its acceptance probability `[K, B]`.
+    """Sample from a kernel that is reversible under f_beta; return the point and its acceptance probability
+    `[K, B]`.
 
-    `step [B]` must not depend on the chains that move by it. A trajectory that diverges is refused.
+    `step [B]` must not depend on the chains that it moves. A divergent trajectory is rejected.
     """
     z = point.z
     momentum = torch.randn(z.shape, dtype=z.dtype, device=z.device, generator=generator)
@@ -92,7 +97,7 @@ def transition(
 
 
 def choose(mask: Tensor, yes: Point, no: Point) -> Point:
-    """`yes` where the mask `[K, B]` holds, elsewhere `no`."""
+    """Return `yes` where the mask `[K, B]` is true, `no` elsewhere."""
     wide = mask.unsqueeze(-1)
     return Point(
         z=torch.where(wide, yes.z, no.z),

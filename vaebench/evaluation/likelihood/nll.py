@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vaebench.distributions import Posterior
 from vaebench.evaluation.base import Context, Measurement, Subset, mean_and_error, scaled
 from vaebench.evaluation.likelihood.perplexity import perplexities
-from vaebench.evaluation.partial_results import Scratch
+from vaebench.evaluation.partial_results import PartialResults
 from vaebench.ranges import Count
 from vaebench.seeding import derive_seed, seeded
 from vaebench.text import lengths
@@ -22,12 +22,14 @@ from vaebench.text import lengths
 class ImportanceSampledNLL:
     """-log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x), z_s ~ q(z|x) (Burda et al. 2016, eq. 8).
 
-    In expectation an upper bound of -log p(x), falling with S. Each datum is encoded once; draws are decoded
-    in chunks and summed in float64. `num_data` takes a `random` choice of test data or the `first`, null
-    all. The standard error is over data; `nll_mc_error` is the part that more samples would remove, by the
-    delta method from the effective sample sizes (sum w)^2 / sum w^2. Never through a training loss: no
-    beta, no penalty. Of sentences the perplexity (evaluation.perplexity) stands for bits per dimension. Where
-    the density is exact, one sample is enough.
+    In expectation an upper bound of -log p(x) that falls with S. Each example is encoded once; its samples
+    are decoded in chunks and summed in float64. The estimate uses no training loss: beta is 1 and there is no
+    penalty. If the model has an exact density, one sample is used.
+
+    `subset` takes `num_data` test examples, a `random` choice or the `first`; `num_data: null` takes all. The
+    standard error is over examples. `nll_mc_error` is the part of it that more samples would remove, by the
+    delta method from the effective sample sizes (sum w)^2 / sum w^2. For sentences, perplexity
+    (evaluation.likelihood.perplexity) replaces bits per dimension.
     """
 
     version: ClassVar = 1
@@ -47,7 +49,7 @@ class ImportanceSampledNLL:
         log_px, ess = self._estimate(x, q, num, context)
         mean, error = mean_and_error(-log_px)
         # Var[log mean w] = Var[w] / (S E[w]^2) = 1/ESS - 1/S, up to O(1/S^2)
-        mc_error = float((1 / ess - 1 / num).clamp(min=0).sum().sqrt() / n)  # nothing is known from one
+        mc_error = float((1 / ess - 1 / num).clamp(min=0).sum().sqrt() / n)
         arrays = {"log_px": log_px, "ess": ess, "index": chosen.cpu()}
         if context.spec.vocabulary is not None:
             arrays["tokens"] = lengths(x).cpu()
@@ -65,28 +67,25 @@ class ImportanceSampledNLL:
         yield Measurement("importance_samples", num, "samples", None, n)
 
     def _estimate(self, x: Tensor, q: Posterior, num: int, context: Context) -> tuple[Tensor, Tensor]:
-        """log p_S(x) and effective sample size of each datum, `[N]`, float64, on the CPU.
+        """Return log p_S(x) and the effective sample size per example, `[N]` each, float64, on the CPU.
 
-        What is done is kept on disk while it runs, so that an interrupted estimate goes on where it was.
+        Finished blocks are saved, so that an interrupted estimate resumes.
         """
         rows = context.rows_per_chunk()
         block = min(len(x), max(1, rows // num))
-        scratch = Scratch(context.directory, "nll", self.version, num, len(x), self.subset, rows)
-        result, done = torch.zeros(2, len(x), dtype=torch.float64), 0
-        if (stored := scratch.load()) is not None:
-            result, done = torch.from_numpy(stored["result"]), int(stored["done"])
-        for start in context.track(range(done, len(x), block), f"NLL, {num} samples"):
-            stop = min(start + block, len(x))
-            with seeded(derive_seed(context.seed, "nll", start)):
-                chunk = max(1, rows // (stop - start))
-                result[:, start:stop] = self._block(x[start:stop], q[start:stop], num, chunk, context)
-            if scratch.is_due:
-                scratch.save({"result": result.numpy(), "done": np.array(stop)})
-        scratch.remove()
+        options = (num, len(x), self.subset, rows)
+        partial_results = PartialResults(context.directory, "nll", self.version, *options)
+        result = torch.zeros(2, len(x), dtype=torch.float64)
+        track = partial(context.track, name=f"NLL, {num} samples")
+        for part in partial_results.blocks(result, block, track):
+            with seeded(derive_seed(context.seed, "nll", part.start)):
+                chunk = max(1, rows // (part.stop - part.start))
+                result[:, part] = self._block(x[part], q[part], num, chunk, context)
         return result[0], result[1]
 
     def _block(self, x: Tensor, q: Posterior, num_samples: int, chunk: int, context: Context) -> Tensor:
-        """log p_S(x) and effective sample size `[2, B]`, from `num_samples` draws, `chunk` at a time."""
+        """Return log p_S(x) and the effective sample size, `[2, B]`, from `num_samples` samples, `chunk` at a
+        time."""
         log_sum = torch.full((len(x),), -math.inf, dtype=torch.float64)
         log_sum_squares = log_sum.clone()
         for first in range(0, num_samples, chunk):

@@ -1,47 +1,49 @@
-"""How far the encoder's posterior is from the best Gaussian one, and that one from the true posterior."""
+"""Amortisation gap and approximation gap of the encoder's posterior."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vaebench.distributions import Gaussian, Posterior, log_mean_exp
 from vaebench.evaluation.base import Context, Measurement, Subset, mean_and_error
-from vaebench.evaluation.latent.active_units import count
-from vaebench.evaluation.partial_results import Scratch
+from vaebench.evaluation.latent.active_units import ACTIVE, count
+from vaebench.evaluation.partial_results import PartialResults
 from vaebench.ranges import Count, Positive
 from vaebench.seeding import derive_seed, seeded
 
-ACTIVE = 0.01  # variance of the posterior mean, Burda et al. (2016)
-BLOCK = 500  # data; their log weights are kept, 20 MB at 5,000 draws
-NUM_DRAWS = 100  # for the moments of a posterior that is not Gaussian
+BLOCK = 500  # examples at a time; their log weights take 20 MB at 5,000 samples
+NUM_DRAWS = 100  # samples for the moments of a posterior that is not Gaussian
 ROWS = ("elbo_amortised", "elbo_local", "log_px", "kl_amortised", "kl_local", "ess", "from_prior")
 
 
 class PosteriorGaps:
-    """log p(x) - ELBO[q] split in two by the best diagonal Gaussian q* of each datum (Cremer, Li & Duvenaud
-    2018, arXiv 1801.03558):
+    """log p(x) - ELBO[q], split in two by the best diagonal Gaussian q* of each example (Cremer, Li &
+    Duvenaud 2018, arXiv 1801.03558):
 
-    - `amortisation_gap_nats` = ELBO[q*] - ELBO[q], what the encoder loses;
-    - `approximation_gap_nats` = log p(x) - ELBO[q*], what the family loses;
-    - `inference_gap_nats`, their sum, KL(q(z|x) || p(z|x)).
+    - `amortisation_gap_nats` = ELBO[q*] - ELBO[q], the loss due to the encoder;
+    - `approximation_gap_nats` = log p(x) - ELBO[q*], the loss due to the diagonal Gaussian family;
+    - `inference_gap_nats` = KL(q(z|x) || p(z|x)), the sum of both.
 
-    Each of `num_data` test data gets its own q*: `num_steps` of Adam on the ELBO with `num_samples` draws
-    each, the learning rate falling linearly from `lr` to 0, once from q(z|x) and once from N(0, I); of the
-    two the one with the higher ELBO. The gaps are then measured on `num_importance` fresh draws, the same
-    noise for q and q*; log p(x) is importance sampled from q*, in expectation from below, so that the
-    inference gap is a lower bound (`ess_local_median` says how far to trust it). What the search falls short
-    of q* is missing from the amortisation gap and added to the approximation gap, which is hence no bound.
-    Standard errors are over data, of each difference. A negative amortisation gap says that q beats q*:
-    `num_steps` were too few, or q(z|x) is no diagonal Gaussian, in which case q* starts from its moments and
-    may be worse than it.
+    Each of `num_data` test examples gets its own q*: `num_steps` of Adam on the ELBO with `num_samples`
+    samples per step, and a learning rate that falls linearly from `lr` to 0. The optimisation runs from
+    q(z|x) and from N(0, I), and q* is the result with the higher ELBO.
 
-    A large `kl_local_nats` beside a `kl_amortised_nats` near 0 says that the encoder collapsed and the
-    decoder did not. Active units are over these data, at a variance of 0.01.
+    The gaps are then estimated from `num_importance` new samples, with the same noise for q and q*. log p(x)
+    is importance sampled from q*, in expectation a lower bound, so the inference gap is a lower bound too.
+    `ess_local_median` says how far to trust it. If the optimisation does not reach q*, the amortisation gap
+    is too small and the approximation gap too large by the same amount; the approximation gap is therefore no
+    bound. Standard errors are over examples, of each difference.
+
+    A negative amortisation gap means that q has a higher ELBO than q*. Either `num_steps` is too small, or
+    q(z|x) is no diagonal Gaussian; in the second case q* starts from the moments of q and may be worse.
+
+    A large `kl_local_nats` and a `kl_amortised_nats` near 0 mean that the encoder collapsed and the decoder
+    did not. Active units are counted on these examples, at a variance of 0.01.
     """
 
     version: ClassVar = 1
@@ -95,37 +97,32 @@ class PosteriorGaps:
         yield Measurement("ess_local_median", float(by_name["ess"].median()), "samples", True, n)
 
     def _all(self, x: Tensor, q: Posterior, context: Context) -> tuple[Tensor, Gaussian]:
-        """The numbers of each datum `[len(ROWS), N]` and its local posterior, on the CPU, in float64.
+        """Return the numbers per example `[len(ROWS), N]` and the local posteriors, on the CPU, in float64.
 
-        What is done is kept on disk while it runs, so that an interrupted search goes on where it was.
+        Finished blocks are saved, so that an interrupted search resumes.
         """
         n, dim = q.mean.shape
         block = min(n, BLOCK, max(1, context.rows_per_chunk() // self.num_samples))
         options = (self.subset, self.num_steps, self.lr, self.num_samples, self.num_importance, n, block)
-        scratch = Scratch(context.directory, "posterior_gaps", self.version, *options)
-        result, done = torch.zeros(len(ROWS) + 2 * dim, n, dtype=torch.float64), 0
-        if (stored := scratch.load()) is not None:
-            result, done = torch.from_numpy(stored["result"]), int(stored["done"])
-        for start in context.track(range(done, n, block), "posterior gaps"):
-            part = slice(start, min(start + block, n))
-            seed = derive_seed(context.seed, "posterior gaps", start)
+        partial_results = PartialResults(context.directory, "posterior_gaps", self.version, *options)
+        result = torch.zeros(len(ROWS) + 2 * dim, n, dtype=torch.float64)
+        track = partial(context.track, name="posterior gaps")
+        for part in partial_results.blocks(result, block, track):
+            seed = derive_seed(context.seed, "posterior gaps", part.start)
             result[:, part] = self._block(x[part], q[part], context, seed)
-            if scratch.is_due:
-                scratch.save({"result": result.numpy(), "done": np.array(part.stop)})
-        scratch.remove()
         numbers, mean, logvar = result.split([len(ROWS), dim, dim])
         return numbers, Gaussian(mean.T, logvar.T)
 
     def _block(self, x: Tensor, q: Posterior, context: Context, seed: int) -> Tensor:
-        """The numbers of each datum of a block, then mean and logvar of q*, `[len(ROWS) + 2D, B]`."""
+        """Return the numbers per example of a block, then mean and logvar of q*, `[len(ROWS) + 2D, B]`."""
         zeros = torch.zeros_like(q.mean)
         with seeded(derive_seed(seed, "search")):
             starts = (as_gaussian(q, context), Gaussian(zeros, zeros))
             near, far = (self._refine(x, start, context) for start in starts)
-        # Chosen on other draws than measured on: the better of two noisy numbers flatters itself.
+        # Selected and measured on different samples: the larger of two noisy numbers is biased upwards.
         elbo_near, elbo_far = (
-            self._log_weights(x, each, context, derive_seed(seed, "choice"))[0].mean(0)
-            for each in (near, far)
+            self._log_weights(x, candidate, context, derive_seed(seed, "choice"))[0].mean(0)
+            for candidate in (near, far)
         )
         from_prior = elbo_far > elbo_near
         row = from_prior.to(x.device).unsqueeze(1)
@@ -139,7 +136,10 @@ class PosteriorGaps:
         return torch.cat([torch.stack(numbers), local.mean.T.cpu().double(), local.logvar.T.cpu().double()])
 
     def _refine(self, x: Tensor, start: Gaussian, context: Context) -> Gaussian:
-        """Each datum's Gaussian after its ascent; Adam works by element, so that all climb at once."""
+        """Return each example's Gaussian after optimisation.
+
+        Adam works element by element, so all examples are optimised at once.
+        """
         mean, logvar = (t.clone().requires_grad_() for t in (start.mean, start.logvar))
         optimizer = torch.optim.Adam([mean, logvar], lr=self.lr)
         for step in range(self.num_steps):
@@ -149,13 +149,14 @@ class PosteriorGaps:
                 q = Gaussian(mean, logvar)
                 terms = context.model.terms(x, self.num_samples, q=q, p=context.prior)
                 loss = (terms.kl_per_datum - terms.log_px_z.mean(0)).sum()
-            # Not backward(), which would leave gradients in the model's parameters.
+            # backward() would add gradients to the model's parameters.
             mean.grad, logvar.grad = torch.autograd.grad(loss, (mean, logvar))
             optimizer.step()
         return Gaussian(mean.detach(), logvar.detach())
 
     def _log_weights(self, x: Tensor, q: Posterior, context: Context, seed: int) -> tuple[Tensor, Tensor]:
-        """log w of `num_importance` draws `[S, B]`, and KL to the prior `[B]`, on the CPU, in float64."""
+        """Return log w of `num_importance` samples `[S, B]` and the KL to the prior `[B]`, on the CPU, in
+        float64."""
         chunk = max(1, context.rows_per_chunk() // len(x))
         log_w, kl = [], torch.zeros(len(x), dtype=torch.float64)
         with seeded(seed):
@@ -168,7 +169,7 @@ class PosteriorGaps:
 
 
 def as_gaussian(q: Posterior, context: Context) -> Gaussian:
-    """q(z|x) itself where it is a diagonal Gaussian, else the one with the moments of its draws."""
+    """Return q(z|x) if it is a diagonal Gaussian, else the Gaussian with the moments of its samples."""
     if context.model.has_gaussian_posterior:
         return Gaussian(q.mean, q.logvar)  # type: ignore[attr-defined]
     z = q.rsample(NUM_DRAWS)

@@ -1,4 +1,4 @@
-"""Rate against distortion: what the code costs, and what it leaves unsaid, over training."""
+"""Rate-distortion plane over training: rate (KL) and distortion (the part not encoded)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class RateDistortion:
     """Rate R = KL(q(z|x) || p(z)) and distortion D = -E_q[log p(x|z)], with ELBO = -(D + R) (Alemi et al.
     2018, arXiv 1711.00464).
 
-    Both on the test set, with `num_samples` draws of z per datum; standard errors are over data. The figure
-    has the validation set's way through the plane, an epoch a colour (one draw, at beta 1), lines of equal
-    ELBO, and the test set's end of it; a datum's D may be negative where x is real. Arrays: `epoch`, `rate`,
-    `distortion` of the validation set.
+    Both are measured on the test set with `num_samples` samples of z per example. Standard errors are over
+    examples. The figure shows the path of the validation set through the plane, coloured by epoch (one
+    sample, at beta = 1), lines of equal ELBO, and the final point on the test set. D may be negative if x is
+    continuous. Arrays: `epoch`, `rate`, `distortion` of the validation set.
     """
 
     version: ClassVar = 1
@@ -46,11 +46,13 @@ class RateDistortion:
 
 
 def draw(path: dict[str, np.ndarray], rate: float, distortion: float) -> Any:
-    """The plane with D across and R up, the path coloured by epoch, and the final point."""
+    """Return the figure: D horizontal, R vertical, the path coloured by epoch, and the final point."""
     figure, axis = new_figure(5.5, 4)
     axis.plot(path["distortion"], path["rate"], color=INK, linewidth=0.5, alpha=0.4)
     dots = axis.scatter(path["distortion"], path["rate"], c=path["epoch"], cmap="viridis", s=12)
-    axis.scatter([distortion], [rate], color=ACCENT, marker="*", s=90, label="test set, in the end", zorder=3)
+    axis.scatter(
+        [distortion], [rate], color=ACCENT, marker="*", s=90, label="test set, after training", zorder=3
+    )
     axis.set(xlabel="distortion D (nats)", ylabel="rate R (nats)", **limits(path, rate, distortion))
     if len(path["epoch"]):
         figure.colorbar(dots, ax=axis, label="epoch")
@@ -58,16 +60,19 @@ def draw(path: dict[str, np.ndarray], rate: float, distortion: float) -> Any:
     across, up = np.linspace(left, right), np.linspace(low, high)
     lines = axis.contour(across, up, -(across + up[:, None]), 7, colors="grey", linewidths=0.5)
     axis.clabel(lines, fontsize=7, fmt="ELBO %g")
-    axis.legend(framealpha=1)  # a star without a frame looks like another point
+    axis.legend(framealpha=1)  # without an opaque frame, the star in the legend looks like a point
     return figure
 
 
 def limits(path: dict[str, np.ndarray], rate: float, distortion: float) -> dict[str, tuple[float, float]]:
-    """Axes that hold the last nine tenths of the epochs: the first would flatten all that follows."""
+    """Return axis limits that contain the last nine tenths of the epochs.
+
+    The first epochs would compress all that follow.
+    """
     late = slice(len(path["epoch"]) // 10, None)
-    found = {}
+    axes = {}
     for key, values, last in (("xlim", path["distortion"], distortion), ("ylim", path["rate"], rate)):
         shown = np.append(values[late], last)
         margin = 0.1 * np.ptp(shown) or 0.1
-        found[key] = (shown.min() - margin, shown.max() + margin)
-    return found
+        axes[key] = (shown.min() - margin, shown.max() + margin)
+    return axes

@@ -1,1 +1,1 @@
-"""Samples of images and sentences: pictures, chains, quality, text."""
+"""Samples of images and sentences: figures, Markov chains, sample quality, text."""

@@ -1,4 +1,4 @@
-"""Pictures of a run, saved as `figures/<name>.png`: evaluators without measurements."""
+"""Figures of a run, saved as `figures/<name>.png`: evaluators without measurements."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vaebench.ranges import Count, Positive
 
 
 class TrainingCurves:
-    """ELBO, or the objective of a model without a likelihood, KL and active units by epoch."""
+    """ELBO (or the objective of a model without a likelihood), KL and active units by epoch."""
 
     version: ClassVar = 1
 
     def run(self, context: Context) -> Iterator[Measurement]:
         if not context.history:
-            raise NotApplicableError("no epoch was recorded")
+            raise NotApplicableError("metrics.jsonl has no epoch; train for at least one")
         epochs = [line["epoch"] for line in context.history]
         figure, axes = new_figure(10, 2.8, columns=3)
         labels = "ELBO (nats)" if context.model.has_density else "objective", "KL (nats)", "active units"
@@ -34,7 +34,7 @@ class TrainingCurves:
             axis.set(xlabel="epoch", ylabel=label)
         elbos = np.array([line["valid"]["elbo"] for line in context.history])
         low = np.quantile(elbos, 0.1)
-        if elbos.max() > low:  # the first epochs would flatten all that follows
+        if elbos.max() > low:  # the first epochs would compress all that follow
             axes[0].set_ylim(low - 0.1 * (elbos.max() - low), elbos.max() + 0.3 * (elbos.max() - low))
         axes[0].legend(frameon=False)
         context.save_figure("curves", figure)
@@ -42,7 +42,10 @@ class TrainingCurves:
 
 
 class Reconstructions:
-    """Test images above the renderings of their posterior means: of p(x|z) the mean, or a draw."""
+    """Test images, and below them the images decoded from their posterior means.
+
+    They are means of p(x|z), or samples if the decoder is autoregressive.
+    """
 
     version: ClassVar = 1
 
@@ -55,12 +58,15 @@ class Reconstructions:
         context.require(latent=True)
         x = context.test_data[: self.num]
         pairs = torch.cat([x, context.model.reconstruct(x)])
-        save_images(context, "reconstructions", pairs, len(x), "test data, and their reconstructions below")
+        save_images(context, "reconstructions", pairs, len(x), "test images, and their reconstructions below")
         yield from ()
 
 
 class PriorSamples:
-    """Renderings of draws from the prior: of p(x|z) the mean, or a draw."""
+    """Images decoded from samples of the prior.
+
+    They are means of p(x|z), or samples if the decoder is autoregressive.
+    """
 
     version: ClassVar = 1
 
@@ -76,7 +82,8 @@ class PriorSamples:
 
 
 class LatentTraversal:
-    """One latent unit at a time, from -reach to reach, at a test image's code; the most active first."""
+    """Images along one latent unit at a time, from -reach to reach, at a test image's code; most active unit
+    first."""
 
     version: ClassVar = 1
 
@@ -96,13 +103,13 @@ class LatentTraversal:
         rows = torch.arange(len(codes), device=mean.device)
         codes[rows, units.repeat_interleave(self.num_steps)] = positions.repeat(len(units))
         images = context.model.decode_image(codes)
-        title = f"a row per latent unit, most active first; from {-self.reach:g} to {self.reach:g}"
+        title = f"one row per latent unit, most active first; from {-self.reach:g} to {self.reach:g}"
         save_images(context, "traversal", images, self.num_steps, title)
         yield from ()
 
 
 class LatentSpectrum:
-    """Variance of each unit's posterior mean, in falling order, with the thresholds of active units."""
+    """Variance of each unit's posterior mean, in decreasing order, with the thresholds of active units."""
 
     version: ClassVar = 1
 
@@ -119,7 +126,7 @@ class LatentSpectrum:
 
 
 class LatentTSNE:
-    """t-SNE of posterior means of test data (PCA start, fixed seed), coloured by label."""
+    """t-SNE of posterior means of test examples (PCA initialisation, fixed seed), coloured by label."""
 
     version: ClassVar = 1
 

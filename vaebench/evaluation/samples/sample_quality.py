@@ -1,4 +1,4 @@
-"""How far samples are from data: energy distance, nearest neighbours, and what a classifier sees in them."""
+"""Distances of samples from data: energy distance, nearest neighbours, and predicted classes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from torch import Tensor
 from vaebench.evaluation.base import Context, Measurement, mean_and_error
 from vaebench.seeding import derive_seed
 
-ROWS = 1000  # of a matrix of distances that are made at once
+ROWS = 1000  # rows of a distance matrix at a time
 
 
 class Distances:
-    """Euclidean distances of samples `[N, D]` from data `y [M, D]`, whose own are computed once; float64."""
+    """Euclidean distances of samples `[N, D]` from data `y [M, D]`, float64; those within y are computed
+    once."""
 
     def __init__(self, y: Tensor) -> None:
         self.y = flat(y)
@@ -29,11 +30,12 @@ class Distances:
         return sums(self.y, self.y)[0]
 
     def energy(self, x: Tensor) -> tuple[float, float]:
-        """2 E|X - Y| - E|X - X'| - E|Y - Y'| (Székely & Rizzo 2013) and its standard error.
+        """Return 2 E|X - Y| - E|X - X'| - E|Y - Y'| (Székely & Rizzo 2013) and its standard error.
 
-        Each mean is over pairs of different points: no bias, and hence negative values where the laws are
-        equal. The error is the jackknife's of two samples, each point left out once: where the laws are
-        equal, and the value is of second order, it is too large by up to sqrt(2). N and M are 3 or more.
+        Each mean is over pairs of different points, so it is unbiased, and negative values occur if the
+        distributions are equal. The error is the two-sample jackknife, leaving out one point at a time. If
+        the distributions are equal, the value is of second order and the error is too large by up to sqrt(2).
+        N and M must be 3 or more.
         """
         x = flat(x)
         n, m = len(x), len(self.y)
@@ -54,17 +56,18 @@ class Distances:
         return float(value), float(variance) ** 0.5
 
     def nearest(self, x: Tensor) -> Tensor:
-        """The distance of each sample from the nearest datum, `[N]`."""
+        """Return the distance of each sample from its nearest neighbour in y, `[N]`."""
         return torch.cat([torch.cdist(part, self.y).amin(1) for part in flat(x).split(ROWS)])
 
 
 def flat(x: Tensor) -> Tensor:
-    """Each datum as a vector in float64 on the CPU: of binary data, squared distances are then exact."""
+    """Return each example as a vector in float64 on the CPU. For binary data, squared distances are then
+    exact."""
     return x.flatten(1).cpu().double()
 
 
 def sums(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The distances of each x from all y, summed, `[N]`, and of each y from all x, `[M]`."""
+    """Return the sum of distances of each x from all y, `[N]`, and of each y from all x, `[M]`."""
     of_x, of_y = [], torch.zeros(len(y), dtype=x.dtype)
     for part in x.split(ROWS):
         distance = torch.cdist(part, y)
@@ -74,7 +77,7 @@ def sums(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class ClassReader:
-    """Logistic regression on data themselves, that says which class samples look like."""
+    """Logistic regression on x that predicts the class of samples."""
 
     def __init__(self, x: Tensor, y: Tensor, num_classes: int) -> None:
         from sklearn.exceptions import ConvergenceWarning
@@ -86,33 +89,33 @@ class ClassReader:
             self._classifier = LogisticRegression(max_iter=200).fit(flat(x).numpy(), y.cpu().numpy())
 
     def probabilities(self, x: Tensor) -> Tensor:
-        """p(y|x), `[N, C]`; zero for a class that no datum had."""
-        found = torch.zeros(len(x), self.num_classes, dtype=torch.float64)
-        found[:, self._classifier.classes_] = torch.from_numpy(
-            self._classifier.predict_proba(flat(x).numpy())
-        )
-        return found
+        """Return p(y|x), `[N, C]`; zero for a class without training examples."""
+        p = torch.zeros(len(x), self.num_classes, dtype=torch.float64)
+        p[:, self._classifier.classes_] = torch.from_numpy(self._classifier.predict_proba(flat(x).numpy()))
+        return p
 
     def accuracy(self, x: Tensor, y: Tensor) -> float:
+        """Return the share of correct predictions."""
         return float((self.probabilities(x).argmax(1) == y.cpu()).double().mean())
 
 
 def histogram_entropy(counts: Tensor) -> tuple[float, float]:
-    """-sum_c p_c log p_c of the shares of counts `[C]`, nats, and its standard error by the delta method.
+    """Return -sum_c p_c log p_c of the shares of counts `[C]`, in nats, and its standard error by the delta
+    method.
 
-    Too low by about (C - 1) / 2N.
+    The bias is about -(C - 1) / 2N.
     """
     n = int(counts.sum())
     shares = counts.double() / n
     log_shares = torch.where(shares > 0, shares, 1).log()
-    entropy = abs(float(shares @ log_shares))  # no terms are positive; and not -0
+    entropy = abs(float(shares @ log_shares))  # all terms are negative or 0; abs also avoids -0.0
     variance = float(shares @ log_shares.square()) - entropy**2
     return entropy, math.sqrt(max(variance, 0) / n)
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What samples are compared with: test data, training data, and a classifier of two labels or more."""
+    """Comparison of samples with test examples, training examples and the predictions of a classifier."""
 
     test: Distances
     train: Distances
@@ -120,7 +123,10 @@ class Quality:
 
     @classmethod
     def of(cls, context: Context, test: Tensor, num_train: int | None) -> Quality:
-        """Against `test` data and a seeded choice of `num_train` training data."""
+        """Return the comparison with `test` examples and a seeded choice of `num_train` training examples.
+
+        There is a classifier if those have two labels or more.
+        """
         split = context.splits.train
         seed = derive_seed(context.seed, "sample quality")
         order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
@@ -132,7 +138,7 @@ class Quality:
         return cls(Distances(test), Distances(x), reader)
 
     def measure(self, name: str, x: Tensor) -> Iterator[Measurement]:
-        """Of samples `x [N, *shape]`, under names that begin with `name`."""
+        """Yield measurements of samples `x [N, *shape]`, with names that begin with `name`."""
         n = len(x)
         energy, error = self.test.energy(x)
         yield Measurement(f"{name}_energy_distance", energy, "data units", False, n, error)
@@ -146,13 +152,13 @@ class Quality:
             yield Measurement(f"{name}_prediction_entropy", doubt, "nats", None, n, doubt_error)
 
     def histogram(self, x: Tensor) -> Tensor:
-        """How many samples look most like each class, `[C]`."""
+        """Return the number of samples predicted for each class, `[C]`."""
         assert self.reader is not None
         return torch.bincount(self.reader.probabilities(x).argmax(1), minlength=self.reader.num_classes)
 
 
 def compact(x: Tensor, kind: str) -> np.ndarray:
-    """Data as they are filed: uint8 for binary data and levels, else float16."""
+    """Return examples as saved: uint8 for binary data and grey levels, else float16."""
     x = x.cpu()
     if kind == "binary":
         return x.to(torch.uint8).numpy()
@@ -162,6 +168,6 @@ def compact(x: Tensor, kind: str) -> np.ndarray:
 
 
 def expand(stored: np.ndarray, kind: str) -> Tensor:
-    """The inverse of `compact`, float32."""
+    """Return the inverse of `compact`, float32."""
     x = torch.from_numpy(stored).float()
     return x / 255 if kind == "uint8" else x

@@ -1,4 +1,4 @@
-"""A model with steps, step by step: reconstruction error, KL and sharpness, and what its images look like."""
+"""Reconstruction error, KL and sharpness of a sequential model by step, and its images."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from vaebench.ranges import AtLeastTwo, Count
 
 
 class StepByStep:
-    """What each step of a sequential model adds (Zhao et al. 2017, arXiv 1702.08658, figure 4).
+    """Contribution of each step of a sequential model (Zhao et al. 2017, arXiv 1702.08658, figure 4).
 
     For t = 1, ..., T, with x_t the image after step t:
 
-    - `mse_t`: the mean over pixels and channels of (x_t - x)^2 for `num_data` test data and one draw of z
-      from q(z|x) each. In units of x from 0 to 1: from -1 to 1 it is 4 times as much;
-    - `kl_t`: KL(q_t(z_t|x) || p(z_t)) of all test data, in closed form;
-    - `sharpness_t`: the gradient energy of x_t for `num_samples` draws of z from the prior. Noise has
-      gradients too: closer to `sharpness_data`, that of the same test data, is better, more is not.
+    - `mse_t`: the mean over pixels and channels of (x_t - x)^2, for `num_data` test examples and one sample
+      of z from q(z|x) each. It depends on the scale: 4 times as large for x in [-1, 1] as for x in [0, 1];
+    - `kl_t`: KL(q_t(z_t|x) || p(z_t)) of all test examples, in closed form;
+    - `sharpness_t`: the gradient energy of x_t for `num_samples` samples of z from the prior. Noise has
+      gradients too, so better means closer to `sharpness_data`, that of the same test examples, not larger.
 
-    Standard errors are over data or over draws. All is filed as `arrays/steps.npz` too. The figures have
-    `num_shown` rows: samples from noise (which the first step does not see) to the last step, and test data
-    before their reconstructions by each step.
+    Standard errors are over examples or over samples. Arrays: `steps.npz` with all numbers. The figures have
+    `num_shown` rows: samples, from the input noise (which the first step does not use) to the last step, and
+    test examples followed by their reconstruction after each step.
     """
 
     version: ClassVar = 1
@@ -42,14 +42,16 @@ class StepByStep:
     def run(self, context: Context) -> Iterator[Measurement]:
         model = context.model
         if model.num_steps == 0:
-            raise NotApplicableError("the model has no steps")
+            raise NotApplicableError("the model is not sequential; needs model=sequential_vae")
         require_images(context)
         chosen = context.subset(self.num_data, "random").to(context.device)
         x, q = context.test_data[chosen], context.encoded("test")
         z, prior_z = q[chosen].rsample(1)[0], context.prior.rsample(self.num_samples)
         kl = kl_divergence(q, context.prior)
         if kl is None:
-            raise NotApplicableError("the KL of a step has no closed form")
+            raise NotApplicableError(
+                "the KL of a step has no closed form; needs a Gaussian posterior and prior"
+            )
 
         def squared_error(columns: Tensor, rows: slice) -> Tensor:
             return (columns - x[rows]).square().flatten(2).mean(2)
@@ -57,14 +59,14 @@ class StepByStep:
         def sharpness(columns: Tensor, rows: slice) -> Tensor:
             return gradient_energy(columns)
 
-        found = {
+        by_name = {
             "mse": by_step(context, z, squared_error),
             "kl": kl.double().unflatten(1, (model.num_steps, -1)).sum(2).T,
             "sharpness": by_step(context, prior_z, sharpness),
         }
         units = {"mse": "squared x", "kl": "nats", "sharpness": "squared x"}
         arrays = {}
-        for name, values in found.items():
+        for name, values in by_name.items():
             rows = [mean_and_error(row) for row in values]
             arrays[name], arrays[f"{name}_error"] = np.array(rows, dtype=float).T
             for step, (mean, error) in enumerate(rows, start=1):
@@ -77,11 +79,12 @@ class StepByStep:
         shown = slice(self.num_shown)
         samples, reconstructions = model.images_by_step(prior_z[shown]), model.images_by_step(z[shown])
         show(context, "steps_samples", torch.rand_like(samples[0]), samples, "noise")
-        show(context, "steps_reconstructions", x[shown], reconstructions, "test data")
+        show(context, "steps_reconstructions", x[shown], reconstructions, "test image")
 
 
 def by_step(context: Context, z: Tensor, measure: Callable[[Tensor, slice], Tensor]) -> Tensor:
-    """`measure` of the images at codes `z [N, D]`, `[T, N]` float64; it is given `[T, rows, *shape]`."""
+    """Return `measure` for the images at codes `z [N, D]`, `[T, N]`, float64; `measure` gets images `[T,
+    rows, *shape]`."""
     size = max(1, context.rows_per_chunk() // context.model.num_steps)
     parts = []
     for start in context.track(range(0, len(z), size), "steps"):
@@ -91,26 +94,28 @@ def by_step(context: Context, z: Tensor, measure: Callable[[Tensor, slice], Tens
 
 
 def gradient_energy(x: Tensor) -> Tensor:
-    """The mean square of differences between neighbours, down plus across, `[..., C, H, W]` to `[...]`."""
+    """Return the mean squared difference of neighbours, vertical plus horizontal, `[..., C, H, W]` to
+    `[...]`."""
     return sum(x.diff(dim=axis).square().flatten(-3).mean(-1) for axis in (-2, -1))  # type: ignore[return-value]
 
 
 def show(context: Context, name: str, first: Tensor, columns: Tensor, what: str) -> None:
-    """File a figure with a row per datum: `first [N, ...]`, then the steps of `columns [T, N, ...]`."""
+    """Save a figure with a row per example: `first [N, ...]`, then the steps of `columns [T, N, ...]`."""
     table = torch.cat([first.unsqueeze(0), columns]).transpose(0, 1)
-    title = f"a row per datum: {what}, then steps 1 to {len(columns)}"
+    title = f"one row per example: {what}, then steps 1 to {len(columns)}"
     save_images(context, name, table.flatten(0, 1), table.shape[1], title)
 
 
 def draw(arrays: dict[str, np.ndarray], sharpness_data: float) -> Any:
-    """The three numbers by step, with two standard errors, and the data's sharpness as a line."""
+    """Return the figure: the three measures by step with two standard errors, and the sharpness of the test
+    examples."""
     figure, axes = new_figure(10, 2.8, columns=3)
     axes[2].axhline(sharpness_data, color=ACCENT, linestyle=":", label="test data")
-    labels = {"mse": "squared error a pixel", "kl": "KL (nats)", "sharpness": "gradient energy of samples"}
+    labels = {"mse": "squared error per pixel", "kl": "KL (nats)", "sharpness": "gradient energy of samples"}
     for axis, (name, label) in zip(axes, labels.items(), strict=True):
         steps = np.arange(1, len(arrays[name]) + 1)
         axis.errorbar(steps, arrays[name], 2 * arrays[f"{name}_error"], color=INK, marker=".")
         axis.set(xlabel="step", ylabel=label, xticks=steps)
-        axis.set_ylim(bottom=0)  # after all is drawn: it fixes the top as well
+        axis.set_ylim(bottom=0)  # last, since it also fixes the upper limit
     axes[2].legend(frameon=False)
     return figure
