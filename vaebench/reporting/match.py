@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vaebench.config.experiments import Leaves, Words, compositions
+from vaebench.reporting.experiments import Leaves, Words, compositions
 from vaebench.reporting.papers import TIERS, Paper, Tier
 from vaebench.reporting.runs import Run
 

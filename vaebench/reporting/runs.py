@@ -17,9 +17,9 @@ import pandas as pd
 import yaml
 
 from vaebench.atomic import read_json
-from vaebench.config.experiments import leaves_of
 from vaebench.errors import UserError
 from vaebench.lock import holder_of
+from vaebench.reporting.experiments import leaves_of
 from vaebench.reporting.measurements import Number, files_of, left_out, numbers_of
 
 RUN = re.compile(
