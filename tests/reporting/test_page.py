@@ -9,7 +9,6 @@ import pytest
 from tests.browser import Browser, browser
 from tests.reporting.madeup import paper, put, put_both, put_run
 from vaebench.report import write_report
-from vaebench.reporting.page import counts_of
 from vaebench.reporting.page import page as render
 from vaebench.reporting.papers import Row, load_papers
 from vaebench.reporting.report import make_report
@@ -51,7 +50,17 @@ def test_the_claims_of_a_paper_are_counted_at_the_top(tmp_path: Path) -> None:
     report = make_report({"mine": paper(better, worse, better, absent)}, list(find_runs(tmp_path)))
     cells = "<td>2</td><td>1</td><td></td><td>1</td><td>full</td>"
     link = '<a href="#mine">mine</a> <span class="dim">A paper</span>'
-    assert counts_of(report, "mine") == f"<tr><th>{link}</th>{cells}</tr>"
+    assert f"<tr><th>{link}</th>{cells}</tr>" in render(report, {}, tmp_path)
+
+
+def test_a_run_and_a_paper_that_look_like_markup_are_escaped(tmp_path: Path) -> None:
+    put_run(tmp_path, paper().rows["vae"], dataset="<script>", nll_nats=88.0, state="failed")
+    titled = paper().model_copy(update={"title": "<b id=broken>", "authors": "A & B"})
+    text = render(make_report({"mine": titled}, list(find_runs(tmp_path))), {}, tmp_path)
+    assert text.count("<script") == 2  # the data and the program
+    assert "&lt;script&gt;" in text
+    assert "<h2>&lt;b id=broken&gt;</h2>" in text
+    assert "A &amp; B" in text
 
 
 @pytest.mark.slow

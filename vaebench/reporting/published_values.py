@@ -14,6 +14,8 @@ from vaebench.reporting.row_values import PER_DATUM, compared, parts_of, unlike,
 
 CELL_VERDICTS = ("agrees", "direction agrees", "differs", "not comparable", "not run")
 
+DOUBTED = "published value doubted"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -41,6 +43,11 @@ class Cell:
         """In what its runs are not like the published one, if they have a number."""
         tier = [f"tier {self.tier}"] if self.tier not in ("full", None) else []
         return tier + [f"data {self.variant}"] * bool(self.variant)
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether the paper's file gives a reason to doubt the published number."""
+        return any(note.startswith(DOUBTED) for note in self.notes)
 
     @property
     def difference(self) -> float | None:
@@ -71,7 +78,7 @@ def judge_cell(paper: str, target: Target, row: str, column: str, matches: Match
     if len(found.runs) == 1:
         notes.append("one seed, error over test data")
     if doubts := target.remark(target.not_credible, row, column):
-        notes.append(f"published value doubted: {doubts}")
+        notes.append(f"{DOUBTED}: {doubts}")
     obstacle = target.remark(target.not_comparable, row, column)
     verdict = "not comparable"
     if not np.isfinite(ours):

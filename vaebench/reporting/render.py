@@ -59,7 +59,7 @@ def markdown(report: TargetReport) -> str:
     columns = list(report.target.columns)
     lines += _pipes(["", *columns, "tier, seeds"])
     for row in report.target.cells:
-        cells = [report.cells[row, column] for column in columns]
+        cells = report.cells_of(row)
         ours = [told(cell, report.target.columns[cell.column].digits) for cell in cells]
         line = [report.paper.rows[row].label, *ours, about_runs(cells)]
         lines.append(f"| {' | '.join(map(_md, line))} |")
@@ -101,7 +101,7 @@ def latex(report: TargetReport) -> str:
         r"\midrule",
     ]
     for row in report.target.cells:
-        cells = [report.cells[row, column] for column in columns]
+        cells = report.cells_of(row)
         ours = [
             _tex(numbers(cell, report.target.columns[cell.column].digits)) + DAGGER * bool(cell.reservations)
             for cell in cells

@@ -42,6 +42,15 @@ class TargetReport:
             told += [f"{label}: {column}" for column in columns] if self.runs[row].runs else [label]
         return told
 
+    @property
+    def has_run(self) -> bool:
+        """True if any row has a run."""
+        return any(row_runs.runs for row_runs in self.runs.values())
+
+    def cells_of(self, row: str) -> list[Cell]:
+        """Return the cells of a row, in the order of the columns."""
+        return [self.cells[row, column] for column in self.target.columns]
+
     def counts(self) -> tuple[Counter[str], Counter[str]]:
         """How many cells with a published number, and claims, have which verdict."""
         cells = Counter(cell.verdict for cell in self.cells.values() if cell.published is not None)
