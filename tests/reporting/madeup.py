@@ -14,10 +14,11 @@ import yaml
 
 from tests.config.helpers import config_of
 from vaebench.config.identity import config_hash
-from vaebench.reporting.papers import Claim, Column, Paper, Row, Target, Tier
+from vaebench.reporting.papers import Column, Paper, Row, Target, Tier
 from vaebench.reporting.published_values import Cell
 from vaebench.reporting.report import make_report
 from vaebench.reporting.runs import find_runs
+from vaebench.reporting.statements import Claim
 
 TEST_POINTS = 200
 EPOCH = {"epoch": 1, "step": 10, "train": {"elbo": -90.0, "kl": 5.0}, "valid": {"elbo": -91.0, "kl": 5.0}}

@@ -9,10 +9,10 @@ import pytest
 
 from tests.reporting.madeup import TEST_POINTS, paper, put, put_both, put_run
 from vaebench.reporting.claims import ClaimVerdict, holds
-from vaebench.reporting.papers import Greater, Ordered, Statement, Steady, Widening, Within
 from vaebench.reporting.report import make_report
 from vaebench.reporting.row_values import perplexity_by_datum
 from vaebench.reporting.runs import find_runs
+from vaebench.reporting.statements import Greater, Ordered, Statement, Steady, Widening, Within
 
 BOTH = ["vae", "scvae"]
 RNG = np.random.default_rng(0)

@@ -9,8 +9,10 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.image import imsave
 
 from tests.reporting.madeup import paper, put_both, put_run
-from vaebench.reporting.figures import DRAWN_BY, bars, draw, layers, lines, montage, over_models, plane
+from vaebench.reporting.figures import DRAWN_BY, draw
+from vaebench.reporting.montage import montage
 from vaebench.reporting.papers import Figure, load_papers
+from vaebench.reporting.plots import bars, layers, lines, over_models, plane
 from vaebench.reporting.report import make_report
 from vaebench.reporting.runs import find_runs
 
@@ -129,7 +131,7 @@ def test_a_figure_is_of_one_tier_and_says_what_it_leaves_out(
     put_run(tmp_path, paper().rows["vae"], "full", nll_nats=70.0)
     assert drawn() == ([70], "")
     put_run(tmp_path, paper().rows["scvae"], "reduced", nll_nats=88.0)
-    assert drawn() == ([70], "without SCVAE of tier reduced")
+    assert drawn() == ([70], "without SCVAE, which has run at tier reduced")
     put_run(tmp_path, paper().rows["vae"], "reduced", nll_nats=90.0)
     assert drawn() == ([90, 88], "tier reduced")
     put_run(tmp_path, paper().rows["scvae"], "full", nll_nats=69.0)

@@ -1,4 +1,4 @@
-"""Published numbers against those of the papers, typed in a second time; mistakes in a file are told."""
+"""Published numbers, typed a second time from the papers, and messages about mistakes in a file."""
 
 import re
 from itertools import product
@@ -258,13 +258,13 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("right", "wrong", "message"),
     [
-        ("measure: nll_nats", "measure: nll nats", "'nll nats' is no measure"),
+        ("measure: nll_nats", "measure: nll nats", "'nll nats' is not a measure"),
         ("a: [1.0]", "a: [1.0, 2.0]", "2 values for 1 columns"),
-        ("a: [1.0]", "c: [1.0]", "'c' is no row"),
-        ("[[a, b]]", "[[a, c]]", "'c' is no row"),
+        ("a: [1.0]", "c: [1.0]", "'c' is not a row"),
+        ("[[a, b]]", "[[a, c]]", "'c' is not a row"),
         ("tolerance: 1}", "tolerence: 1}", "tolerence"),
-        ("b: []}", "}\n    figure: {kind: montage, rows: [b], pictures: [tsne]}", "'b' is no row"),
-        ("greater: {measure: kl, pairs: [[a, b]]}", "note: n", "0 statements, expected one"),
+        ("b: []}", "}\n    figure: {kind: montage, rows: [b], pictures: [tsne]}", "'b' is not a row"),
+        ("greater: {measure: kl, pairs: [[a, b]]}", "note: n", "0 statements; expected one"),
         (
             "greater: {measure: kl, pairs: [[a, b]]}",
             "within: {measure: kl, rows: [a]}",

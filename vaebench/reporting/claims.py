@@ -9,8 +9,9 @@ from itertools import pairwise, permutations
 import numpy as np
 
 from vaebench.reporting.match import Matches, RowRuns
-from vaebench.reporting.papers import TIERS, Claim, Greater, Ordered, Statement, Tier, Widening, Within
+from vaebench.reporting.papers import TIERS, Tier
 from vaebench.reporting.row_values import Compared, compared, parts_of, unlike, value
+from vaebench.reporting.statements import Claim, Greater, Ordered, Statement, Widening, Within
 
 SURE = 0.95
 
