@@ -64,13 +64,13 @@ def in_pairs(text: str) -> list[tuple[float, ...]]:
 
 
 def of_both(text: str) -> list[tuple[float, ...]]:
-    """As the paper prints them, VAE and SKIP side by side in each column; here a row each."""
+    """Split printed rows, with VAE and SKIP side by side in each column, into a row each."""
     rows = [[float(word) for word in line.split()] for line in text.strip().splitlines()]
     return [tuple(row[side::2]) for row in rows for side in (0, 1)]
 
 
 def keys_of(text: str) -> list[str]:
-    """`vae{2,3}_x` is two keys, in that order."""
+    """Expand braces: `vae_{2,3}` is two keys, in that order."""
     return [
         f"{first}{key}{last}"
         for word in text.split()
@@ -176,7 +176,7 @@ JOBS = {
     "skipvae-probe": 4, "skipvae-fig1": 8, "skipvae-fig2": 2, "fae-table1": 7, "fae-fig1": 7, "fae-fig2": 5,
     "fae-fig3": 4, "propagation-fig1": 1, "zhao-fig2": 1, "zhao-fig4": 3, "zhao-fig5": 2, "zhao-fig6": 2,
 }  # fmt: skip
-"""How many models each target trains."""
+"""Number of models that each target trains."""
 
 
 @pytest.mark.parametrize(
@@ -188,12 +188,12 @@ def test_a_target_expands_to_its_rows_times_seeds(target: str, tier: Tier) -> No
     assert len(rows) == JOBS[target]
     started = sweeps(rows.values(), tier)
     jobs = sorted(job for sweep in started for job in expanded(sweep.words(tier, [0, 1, 2])))
-    wanted = {row.words(tier) for row in rows.values()}  # what two rows have in common runs once
-    assert jobs == sorted((*sorted(words), f"seed={seed}") for words in wanted for seed in (0, 1, 2))
+    expected = {row.words(tier) for row in rows.values()}  # two rows with the same words run once
+    assert jobs == sorted((*sorted(words), f"seed={seed}") for words in expected for seed in (0, 1, 2))
 
 
 def expanded(words: list[str]) -> list[tuple[str, ...]]:
-    """What a sweep of `vaebench -m` runs: a job for each combination of values, its seed last."""
+    """Expand a sweep of `vaebench -m`: a job per combination of values, with its seed last."""
     multirun, *overrides = words
     assert multirun == "-m"
     values = []
@@ -273,13 +273,13 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         ("title: t\nauthors", "title: [\nauthors", "mine.yaml"),
     ],
 )
-def test_a_mistake_in_a_file_is_told(tmp_path: Path, right: str, wrong: str, message: str) -> None:
+def test_a_mistake_in_a_file_is_an_error(tmp_path: Path, right: str, wrong: str, message: str) -> None:
     assert right in GOOD
     with pytest.raises(PaperError, match=message) as caught:
         read(tmp_path, GOOD.replace(right, wrong, 1))
     assert "mine.yaml" in str(caught.value)
 
 
-def test_an_unknown_target_is_told() -> None:
+def test_an_unknown_target_is_an_error() -> None:
     with pytest.raises(PaperError, match="scvae-table9: no such target"):
         chosen(PAPERS, ["scvae-table9"])

@@ -1,4 +1,4 @@
-"""What is read of run directories, which of several runs is used, and what is told of the rest."""
+"""Reading of run directories, the choice between several runs of a row, and messages about the others."""
 
 import copy
 import json
@@ -30,7 +30,9 @@ def test_a_run_with_another_setting_is_no_row_and_one_from_before_an_option_is(t
     config.write_text(text.replace("    bridge: identity\n", ""))
     found = cell(tmp_path, "vae", vae=88.0)
     assert found.verdict == "agrees"
-    assert any(note.startswith("run before there was model.decoder.bridge") for note in found.notes)
+    assert any(
+        note.startswith("the run is older than these options: model.decoder.bridge") for note in found.notes
+    )
 
 
 def test_what_cannot_be_read_or_is_there_twice_is_named_and_the_rest_is_used(tmp_path: Path) -> None:
@@ -46,11 +48,11 @@ def test_what_cannot_be_read_or_is_there_twice_is_named_and_the_rest_is_used(tmp
     lacking = put_run(tmp_path, row, seed=9, nll_nats=1.0)
     (lacking / "results.json").write_text('{"schema_version": 1}')
     report = make_report({"mine": paper(vae=87.89, scvae=80.19)}, list(find_runs(tmp_path)))
-    told = "\n".join(report.problems)
+    messages = "\n".join(report.problems)
     for folder, why in ((newer, "schema version 99"), (half, "not valid JSON"), (lacking, "incomplete")):
-        assert str(folder.relative_to(tmp_path)) in told
-        assert why in told
-    assert "seed0/v0: the same row and seed as" in told
+        assert str(folder.relative_to(tmp_path)) in messages
+        assert why in messages
+    assert "seed0/v0: duplicate of" in messages
     found = report.targets["mine-table1"].cells["vae", "NLL"]
     assert set(found.seeds) == {0, 1, 2}
     assert found.ours == pytest.approx((87.9 + 88.0 + 88.1) / 3)
@@ -68,7 +70,7 @@ def test_the_measurement_over_the_most_data_counts() -> None:
 
 
 def test_files_are_those_of_the_measurement_that_counts(tmp_path: Path) -> None:
-    """The full one came second here, so that its files have the marked names."""
+    """The full evaluation ran second, so its files have the names with a suffix."""
     row = paper().rows["vae"]
     folder = put_run(tmp_path, row, nll_nats=88.0)
     (run,) = find_runs(tmp_path)
@@ -106,7 +108,7 @@ def test_a_quick_look_hides_no_full_measurement() -> None:
 
 
 def test_a_run_from_before_an_option_is_of_the_rows_that_want_what_it_did(tmp_path: Path) -> None:
-    """init_from_data came later: false is what runs did before, true is not."""
+    """init_from_data was added later; older runs behave like `false`."""
     zhao, skipvae = (load_papers()[name] for name in ("zhao", "skipvae"))
     rows = {"fig5_elbo": zhao, "table1_vae_d20": skipvae}
     for row, paper_of in rows.items():
@@ -118,7 +120,7 @@ def test_a_run_from_before_an_option_is_of_the_rows_that_want_what_it_did(tmp_pa
     assert not matches.of("zhao", "fig5_elbo", "full").runs
     found = matches.of("skipvae", "table1_vae_d20", "full")
     assert list(found.runs) == [0]
-    assert found.notes == ("run before there was model.decoder.init_from_data",)
+    assert found.notes == ("the run is older than these options: model.decoder.init_from_data",)
 
 
 def test_a_run_that_has_no_number_yet_is_no_seed(tmp_path: Path) -> None:
@@ -139,8 +141,8 @@ def test_what_is_no_finite_number_is_left_out_and_named(tmp_path: Path, value: A
     runs = list(find_runs(tmp_path / "o"))
     report = make_report({"mine": paper(better, vae=87.89, scvae=80.19)}, runs)
     write_report(report, tmp_path / "o", tmp_path / "r")
-    (told,) = report.problems
-    assert told.startswith(f"{odd.relative_to(tmp_path / 'o')}: nll_nats of of_nll_nats is left out")
+    (messages,) = report.problems
+    assert messages.startswith(f"{odd.relative_to(tmp_path / 'o')}: nll_nats of of_nll_nats is left out")
     found = report.targets["mine-table1"]
     assert found.cells["vae", "NLL"].seeds == found.claims[0].seeds == (0, 1)
     assert found.cells["vae", "NLL"].ours == pytest.approx(88.0)
@@ -160,15 +162,15 @@ def test_neither_is_a_number_whose_error_or_size_is_none(tmp_path: Path, facts: 
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "messages"),
     [
         (b"model: [", "cannot be read"),
         (b"\xff", "cannot be read"),
-        (b"- 1", "no mapping"),
+        (b"- 1", "not a mapping"),
         (None, "cannot be read"),
     ],
 )
-def test_a_config_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, told: str) -> None:
+def test_a_config_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, messages: str) -> None:
     folder = put_run(tmp_path, paper().rows["vae"], nll_nats=88.0)
     (folder / "config.yaml").unlink()
     if content is not None:
@@ -176,7 +178,7 @@ def test_a_config_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | 
     report = make_report({"mine": paper(vae=87.89)}, list(find_runs(tmp_path)))
     (problem,) = report.problems
     assert problem.startswith(f"{folder.relative_to(tmp_path)}: config.yaml ")
-    assert told in problem
+    assert messages in problem
     assert "\n" not in problem
 
 
@@ -232,7 +234,7 @@ def test_of_no_run_the_table_has_its_columns(tmp_path: Path) -> None:
 def test_one_file_that_is_cut_short_or_odd_does_not_cost_the_report(
     tmp_path: Path, file: str, content: bytes
 ) -> None:
-    """What cannot be read of arrays and pictures is named; all else is drawn."""
+    """The report names arrays and pictures that cannot be read, and shows everything else."""
     content_of = load_papers()["scvae"]
     points = np.random.default_rng(0).normal(88, 3, 200)
     folder = put_run(tmp_path / "o", content_of.rows["vae_1l"], points=points, svm_linear_accuracy=0.9)
@@ -243,7 +245,7 @@ def test_one_file_that_is_cut_short_or_odd_does_not_cost_the_report(
     write_report(report, tmp_path / "o", tmp_path / "r")
     text = (tmp_path / "r/report.md").read_text()
     if file.startswith(("arrays", "figures")):
-        assert f"{file} is cut short" in text
+        assert f"{file} is truncated" in text
     if file != "status.json":
         assert "| VAE(1L) | 8" in text
     assert "| SCVAE | 80.00" in text
@@ -252,7 +254,7 @@ def test_one_file_that_is_cut_short_or_odd_does_not_cost_the_report(
 
 @pytest.mark.parametrize("newer", ["before", "after"])
 def test_of_two_runs_of_a_row_and_seed_the_last_begun_is_used(tmp_path: Path, newer: str) -> None:
-    """One of them is from before there was an option, so that both are v0, and its name is the last."""
+    """One run is older than an option, so it has another hash and both are v0."""
     row = paper().rows["vae"]
     after = put_run(tmp_path, row, nll_nats=88.0)
     before = after.parents[2] / "ffffffff/seed0/v0"

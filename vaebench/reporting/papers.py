@@ -46,8 +46,8 @@ class Row(Closed):
 
     def changes(self, tier: Tier) -> tuple[str, ...]:
         """Return the overrides of the experiment at a tier."""
-        of_tier = {"smoke": self.smoke, "reduced": self.reduced, "full": ()}[tier]
-        return tuple(forced(word) for word in (*self.overrides, *of_tier))
+        tier_overrides = {"smoke": self.smoke, "reduced": self.reduced, "full": ()}[tier]
+        return tuple(forced(word) for word in (*self.overrides, *tier_overrides))
 
 
 class Column(Closed):
