@@ -172,6 +172,12 @@ def test_reproduce_reads_runs_from_the_folder_that_it_fills(monkeypatch: pytest.
         reproduce_main()
 
 
+def test_seeds_that_are_no_integers_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["reproduce", "zhao-fig6", "--dry-run", "--seeds", "0-2"])
+    with pytest.raises(SystemExit, match="--seeds=0-2: expected integers separated by commas"):
+        reproduce_main()
+
+
 @pytest.mark.parametrize(
     "folder", ["my runs", "a,b", "x (2)", "k=v", "müller", "it's", "[1]", "plain-1.0_x", "/abs/path"]
 )

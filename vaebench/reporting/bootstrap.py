@@ -65,14 +65,14 @@ def draws(samples: Mapping[str, Mapping[int, Sample]], seeds: Sequence[int]) -> 
 
 @lru_cache
 def seed_weights(seeds: tuple[int, ...]) -> np.ndarray:
-    """Return weights w, `[DRAWS, S]`, each row with sum 1; the draws for S values x are sum_s w_s x_s.
+    """Return weights w, `[DRAWS, M]`, each row with sum 1. Values x of M seeds have the draws sum_m w_m x_m.
 
     This is a studentised multiplier bootstrap. A draw is
 
-        mean + sum_s g_s (x_s - mean) / sqrt(S (S - 1)) * sqrt((S - 1) / c)
+        mean + sum_m g_m (x_m - mean) / sqrt(M (M - 1)) * sqrt((M - 1) / c)
 
-    with g standard normal and c chi-squared with S - 1 degrees of freedom. Then (draw - mean) / standard
-    error has Student's t distribution with S - 1 degrees of freedom.
+    with g standard normal and c chi-squared with M - 1 degrees of freedom. Then (draw - mean) / standard
+    error has Student's t distribution with M - 1 degrees of freedom.
     """
     num = len(seeds)
     if num == 1:

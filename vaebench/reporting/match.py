@@ -110,14 +110,14 @@ def _row_runs(
             by_seed.setdefault(run.seed, []).append(run)
     chosen = {}
     for seed, candidates in sorted(by_seed.items()):
-        *others, chosen[seed] = sorted(candidates, key=_worth)
+        *others, chosen[seed] = sorted(candidates, key=_preference)
         problems += [f"{run}: duplicate of {chosen[seed]} (same row and seed); ignored" for run in others]
     missing = sorted({key for run in chosen.values() for key in expected.keys() - run.settings.keys()})
     notes = (f"the run is older than these options: {', '.join(missing)}",) if missing else ()
     return RowRuns(tier, chosen, "" if dataset == published else dataset, notes)
 
 
-def _worth(run: Run) -> tuple[bool, int, str, int, str]:
+def _preference(run: Run) -> tuple[bool, int, str, int, str]:
     """Return a sort key: complete runs last, incomplete ones by their measurements, then by start time."""
     is_complete = run.state == "complete"
     started = str(run.attempts[0].get("time", "")) if run.attempts else ""

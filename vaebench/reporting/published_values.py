@@ -93,21 +93,21 @@ def judge_cell(paper: str, target: Target, row: str, column: str, matches: Match
         notes.append(obstacle)
     else:
         assert published is not None
-        same_setup = row_runs.tier == "full" and not row_runs.variant
+        can_agree = row_runs.tier == "full" and not row_runs.variant
         tolerance = target.columns[column].tolerance
-        inside = same_setup and abs(ours - published) <= tolerance
-        if same_setup and error is not None and not error <= tolerance:
+        inside = can_agree and abs(ours - published) <= tolerance
+        if can_agree and error is not None and not error <= tolerance:
             notes.append("the standard error exceeds the tolerance")
-            same_setup = False
+            can_agree = False
         if differences := [f"between seeds: {why}" for why in unlike({row: row_runs.runs}, measure)]:
             notes += differences
-            same_setup = False
+            can_agree = False
         direction, reservations = _direction(paper, target, row, column, row_runs, matches)
-        notes += reservations * (not (inside and same_setup))
+        notes += reservations * (not (inside and can_agree))
         if inside:
-            verdict = "agrees" if same_setup else "not comparable"
+            verdict = "agrees" if can_agree else "not comparable"
         elif direction is None:
-            verdict = "differs" if same_setup else "not comparable"
+            verdict = "differs" if can_agree else "not comparable"
         else:
             verdict = "direction agrees" if direction else "differs"
     return Cell(

@@ -21,9 +21,9 @@ PER_DATUM = {  # measurement -> file of arrays, name of the array, sign
     "kl": ("bound_{num_samples}", "kl", 1.0),
 }
 
-OF_DRAWS = ("nll_nats", "bits_per_dim", "perplexity")
+FALLS_WITH_SAMPLES = ("nll_nats", "bits_per_dim", "perplexity")
 """Estimates that fall with the number of samples S per test example."""
-OF_DATA = ("mi_lower", "mi_upper", "mi_interval_low", "mi_interval_high")
+CAPPED_BY_DATA = ("mi_lower", "mi_upper", "mi_interval_low", "mi_interval_high")
 """Estimates whose cap grows with the number of test examples n."""
 
 Rows = Mapping[str, Mapping[int, Run]]
@@ -94,10 +94,12 @@ def unlike(rows: Rows, measure: str) -> Iterator[str]:
         numbers = [run.numbers[part] for runs in rows.values() for run in runs.values()]
         num_samples = sorted({number.settings.get("num_samples") or 0 for number in numbers})
         sizes = sorted({number.n for number in numbers})
-        if part in OF_DRAWS and len(num_samples) > 1:
-            yield f"{part} falls with the number of samples, here S = {num_samples[0]} to {num_samples[-1]}"
-        if part in OF_DATA and len(sizes) > 1:
-            yield f"the cap of {part} grows with the number of examples, here n = {sizes[0]} to {sizes[-1]}"
+        if part in FALLS_WITH_SAMPLES and len(num_samples) > 1:
+            spread = f"{num_samples[0]:,} to {num_samples[-1]:,}"
+            yield f"{part} falls with the number of samples, here S = {spread}"
+        if part in CAPPED_BY_DATA and len(sizes) > 1:
+            spread = f"{sizes[0]:,} to {sizes[-1]:,}"
+            yield f"the cap of {part} grows with the number of examples, here n = {spread}"
 
 
 def sample(run: Run, measurement: str) -> Sample:
