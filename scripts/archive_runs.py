@@ -1,12 +1,12 @@
-"""What a repository keeps of its runs: those behind the papers' tables, small and without a machine's paths.
+"""Copy the runs of the papers' tables to a folder of a repository, without large files and machine paths.
 
     python -m scripts.archive_runs outputs results/runs
     python -m vaebench.report results/runs --out report     # the same tables and verdicts
 
-Of each complete run of a row, at each wanted tier: its config, provenance, results, status, curves and arrays
-(which verdicts take their draws from), and the pictures that figures show of it. Checkpoints and logs stay
-behind. Runs that were kept before stay, also where `outputs` no longer has them; those that are no row of a
-table any more, or are superseded by another, are named.
+For each complete run of a row, at each requested tier, the script copies config, provenance, results,
+status, metrics, arrays (the verdicts resample them) and the pictures that a figure shows. It leaves out
+checkpoints and logs. It keeps runs that it copied before, even if `outputs` no longer has them. It lists
+kept runs that are no longer a row of a table, or that another run replaces.
 """
 
 from __future__ import annotations
@@ -29,18 +29,21 @@ TEXTS = ("config.yaml", "provenance.json", "results.json", "status.json", "metri
 
 
 def keep(outputs: Path, kept: Path, tiers: Collection[str]) -> list[Run]:
-    """Copy into `kept`, and return the runs. Raises UserError if `outputs` is not another folder."""
+    """Copy the runs into `kept` and return them.
+
+    Raises UserError if `outputs` is missing, or if one folder contains the other.
+    """
     one, other = outputs.resolve(), kept.resolve()
     if not outputs.is_dir() or one.is_relative_to(other) or other.is_relative_to(one):
-        raise UserError(f"{outputs}: expected a folder of runs, apart from {kept}")
+        raise UserError(f"{outputs}: expected a folder of runs that neither contains {kept} nor lies in it")
     papers = load_papers()
     pictures: dict[str, set[str]] = {}
     runs = {}
-    for (paper, row, tier), found in match(papers, list(find_runs(outputs))).rows.items():
-        for seed, run in found.runs.items():
+    for (paper, row, tier), row_runs in match(papers, list(find_runs(outputs))).rows.items():
+        for seed, run in row_runs.runs.items():
             if tier in tiers and run.state == "complete":
                 runs[str(run)] = run
-                shown = pictures_of(papers[paper], row) if seed == min(found.runs) else ()
+                shown = pictures_of(papers[paper], row) if seed == min(row_runs.runs) else ()
                 pictures.setdefault(str(run), set()).update(shown)
     for name, run in runs.items():
         copy(run, kept / name, pictures[name])
@@ -48,14 +51,14 @@ def keep(outputs: Path, kept: Path, tiers: Collection[str]) -> list[Run]:
 
 
 def pictures_of(paper: Paper, row: str) -> Iterator[str]:
-    """Those that a figure of the paper shows of a row, of its first seed."""
+    """Yield the names of the pictures of a row that a figure of the paper shows."""
     for target in paper.targets.values():
         if target.figure is not None and row in target.figure.rows:
             yield from target.figure.pictures
 
 
 def copy(run: Run, directory: Path, pictures: Collection[str]) -> None:
-    """Built beside its place, then moved there: an interruption leaves what was kept before."""
+    """Copy a run to a temporary folder, then move it, so that an interruption leaves the former copy."""
     new = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     shown = [run.file(f"figures/{name}.png") for name in pictures]
@@ -73,7 +76,7 @@ def copy(run: Run, directory: Path, pictures: Collection[str]) -> None:
 
 
 def without_paths(text: str, config: Mapping[str, Any], outputs: Path) -> str:
-    """Absolute paths of data, cache and outputs, as they were and as they are, replaced by those words."""
+    """Replace absolute paths of data, cache and outputs, former and present, by these words."""
     paths = [("data", config["data_root"]), *config["paths"].items(), ("outputs", outputs.absolute())]
     for name, path in sorted(paths, key=lambda item: -len(str(item[1]))):
         if path is not None and Path(path).is_absolute():
@@ -82,17 +85,17 @@ def without_paths(text: str, config: Mapping[str, Any], outputs: Path) -> str:
 
 
 def strays(kept: Path) -> list[str]:
-    """What is kept, and is no row of a table, or not the newest."""
+    """Return messages about kept runs that are not a row of a table, or not the newest of their row."""
     runs = list(find_runs(kept))
-    found = match(load_papers(), runs)
-    rows = {str(run) for of_row in found.rows.values() for run in of_row.runs.values()}
-    return [*found.problems, *(f"{run}: no row of a table" for run in runs if str(run) not in rows)]
+    matches = match(load_papers(), runs)
+    rows = {str(run) for row_runs in matches.rows.values() for run in row_runs.runs.values()}
+    return [*matches.problems, *(f"{run}: not a row of a table" for run in runs if str(run) not in rows)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("outputs", type=Path)
-    parser.add_argument("kept", type=Path)
+    parser.add_argument("outputs", type=Path, help="folder of runs")
+    parser.add_argument("kept", type=Path, help="folder for the copies")
     parser.add_argument("--tiers", nargs="*", choices=TIERS, default=["full", "reduced"])
     options = parser.parse_args()
     try:

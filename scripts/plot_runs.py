@@ -3,8 +3,8 @@
     python -m scripts.plot_runs outputs --x model.encoder.depth \
         --y fisher_encoder_trace fisher_decoder_trace --where training.epochs=20 --log --out depth.png
 
-Names are the columns of `vaebench.reporting.runs.load_runs`. Points are means over seeds; bars are
-standard errors over seeds where there are several, otherwise over data.
+Names are the columns of `vaebench.reporting.runs.load_runs`. Points are means over seeds. Bars are standard
+errors over seeds; with one seed, over test examples.
 """
 
 from __future__ import annotations
@@ -26,48 +26,57 @@ MARKERS = "osv^D"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("outputs", type=Path)
-    parser.add_argument("--x", required=True, help="a setting")
-    parser.add_argument("--y", required=True, nargs="+", help="measurements, a panel each")
-    parser.add_argument("--by", default="model", help="a line for each value of it")
-    parser.add_argument("--where", nargs="*", default=[], help="setting=value, of the runs to take")
-    parser.add_argument("--log", action="store_true", help="a logarithmic axis")
-    parser.add_argument("--out", type=Path, help="a file for the figure")
+    parser.add_argument("outputs", type=Path, help="folder of runs")
+    parser.add_argument("--x", required=True, help="setting on the x axis")
+    parser.add_argument("--y", required=True, nargs="+", help="measurements, one panel each")
+    parser.add_argument("--by", default="model", help="column with one line per value")
+    parser.add_argument("--where", nargs="*", default=[], help="setting=value of the runs to plot")
+    parser.add_argument("--log", action="store_true", help="logarithmic y axis")
+    parser.add_argument("--out", type=Path, help="file for the figure")
     options = parser.parse_args()
     runs = load_runs(options.outputs)
     for condition in options.where:
         key, _, value = condition.partition("=")
-        runs = runs[[is_value(found, value) for found in runs[known(key, runs)]]]
+        runs = runs[[is_value(entry, value) for entry in runs[known(key, runs)]]]
     for name in (options.x, options.by, *options.y):
         known(name, runs)
     runs = runs.dropna(subset=[options.x, *options.y])
     if runs.empty:
-        raise SystemExit(f"no run in {options.outputs} has all of these")
+        names = ", ".join((options.x, *options.y))
+        raise SystemExit(f"no run in {options.outputs} has {names} and the settings of --where")
     table = summarised(runs, options.x, options.by, options.y)
     print(as_markdown(table, options.x, options.by, options.y))
     if options.out:
         draw(table, options)
 
 
-def is_value(found: Any, value: str) -> bool:
-    """Whether a column has what `value` says; whole numbers are floats where some runs have none."""
-    return str(found) == value or bool(found == yaml.safe_load(value))
+def is_value(entry: Any, value: str) -> bool:
+    """Return True if an entry of a column equals `value`, as text or as parsed.
+
+    Integers of a column with missing entries are floats.
+    """
+    return str(entry) == value or bool(entry == yaml.safe_load(value))
 
 
 def known(name: str, runs: pd.DataFrame) -> str:
+    """Return the name of a column. Exits if there is none."""
     if name not in runs.columns:
-        raise SystemExit(f"{name} is no column of the runs; there are {', '.join(sorted(runs.columns))}")
+        raise SystemExit(f"{name}: no such column (choices: {', '.join(sorted(runs.columns))})")
     return name
 
 
 def summarised(runs: pd.DataFrame, x: str, by: str, measures: list[str]) -> pd.DataFrame:
-    """A row for each value of `by` and `x`: each measure's mean over seeds and its standard error."""
+    """Return a row per value of `by` and `x`: mean over seeds and standard error of each measurement."""
     rows = []
     for (label, at), group in runs.groupby([by, x]):
-        told = [name for name in ("dataset", "tier", "hash") if group[name].nunique() > 1]
-        told += ["version"] if group["seed"].duplicated().any() and not told else []
-        if told:
-            print(f"{label}, {x} = {at}: runs that differ in {', '.join(told)}; see --where", file=sys.stderr)
+        different = [name for name in ("dataset", "tier", "hash") if group[name].nunique() > 1]
+        different += ["version"] if group["seed"].duplicated().any() and not different else []
+        if different:
+            names = ", ".join(different)
+            print(
+                f"{label}, {x} = {at}: mean over runs that differ in {names}; see --where",
+                file=sys.stderr,
+            )
         row = {by: label, x: at, "seeds": len(group)}
         for name in measures:
             error = group[name].sem() if len(group) > 1 else group[f"{name}_se"].iloc[0]
@@ -77,6 +86,7 @@ def summarised(runs: pd.DataFrame, x: str, by: str, measures: list[str]) -> pd.D
 
 
 def as_markdown(table: pd.DataFrame, x: str, by: str, measures: list[str]) -> str:
+    """Format the table in Markdown."""
     head = [by, x, "seeds", *measures]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for _, row in table.iterrows():
@@ -86,6 +96,7 @@ def as_markdown(table: pd.DataFrame, x: str, by: str, measures: list[str]) -> st
 
 
 def draw(table: pd.DataFrame, options: argparse.Namespace) -> None:
+    """Draw a panel per measurement and save the figure."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 

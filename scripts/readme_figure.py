@@ -15,7 +15,7 @@ FIGURES = {"C": "curves", "R": "reconstructions", "T": "tsne"}
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split(":")[0])
     parser.add_argument("run", type=Path, help="a run directory with evaluation=full")
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="file for the picture")
     options = parser.parse_args()
     figure = Figure(figsize=(12, 4.2), layout="constrained")
     for name, axis in figure.subplot_mosaic(LAYOUT, height_ratios=[1.55, 1]).items():

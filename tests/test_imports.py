@@ -44,7 +44,7 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
     "seeding atomic ranges errors lock text",
     "reporting": "reporting config atomic errors layout lock",
     "report": "reporting atomic errors",
-    "reproduce": "reporting config errors",
+    "reproduce": "reporting errors",
     "testing": "data.spec distributions evaluation model models likelihoods networks parts posteriors priors "
     "seeding",
     "train": "config runner errors",

@@ -1,4 +1,4 @@
-"""`python -m vaebench.report outputs --out report/`: tables, verdicts, figures and a page."""
+"""`python -m vaebench.report outputs --out report/`: write tables, verdicts, figures and an HTML page."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ __all__ = ["load_runs", "main", "write_report"]
 
 
 def write_report(report: Report, outputs: Path, out: Path) -> None:
-    """Fill `out`: the page, report.md, runs.csv, claims.csv, and of each target a CSV, a LaTeX table and its
-    figure."""
+    """Write index.html, report.md, runs.csv, claims.csv and the folders tables/ and figures/ into `out`."""
     figures = {}
     for name, target in report.targets.items():
         write_text(out / "tables" / f"{name}.csv", frame(target).to_csv(index=False))
@@ -35,28 +34,29 @@ def write_report(report: Report, outputs: Path, out: Path) -> None:
 
 
 def in_markdown(report: Report) -> str:
-    """Every paper's words and tables, then what could not be used."""
+    """Return the report as Markdown: summaries, the sentences and tables of each paper, problems."""
     by_target = summary(list(report.targets.values()))
-    parts = ["# What reproduces, and how sure we are\n", by_paper(report), by_target, LEGEND]
+    parts = ["# Reproduction of published numbers and claims\n", by_paper(report), by_target, LEGEND]
     for paper, content in report.papers.items():
         parts += [f"## {content.title}\n", f"{content.authors}\n", *_bulleted(words(report, paper))]
         parts += map(markdown, report.of(paper))
     if report.problems:
-        parts += ["## Could not be used\n", "\n".join(f"- {problem}" for problem in report.problems)]
+        parts += ["## Problems\n", "\n".join(f"- {problem}" for problem in report.problems)]
     return "\n".join(parts) + "\n"
 
 
 def _bulleted(lines: list[str]) -> list[str]:
+    """Return the first line as a paragraph and the others as a list."""
     first, *rest = lines
     return [f"{first}\n", "".join(f"- {line}\n" for line in rest)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(": ")[2])
-    parser.add_argument("outputs", nargs="?", default=Path("outputs"), type=Path)
-    parser.add_argument("--out", default=Path("report"), type=Path)
+    parser.add_argument("outputs", nargs="?", default=Path("outputs"), type=Path, help="folder of runs")
+    parser.add_argument("--out", default=Path("report"), type=Path, help="folder for the report")
     parser.add_argument(
-        "--targets", nargs="*", default=["all"], help="whose rows must be there, for the exit status"
+        "--targets", nargs="*", default=["all"], help="targets that must be complete for exit status 0"
     )
     options = parser.parse_args()
     try:
@@ -68,7 +68,7 @@ def main() -> None:
         sys.exit(str(error))
     targets = [report.targets[name] for name in names]
     if not options.outputs.is_dir():
-        print(f"{options.outputs}: there is no such folder", file=sys.stderr)
+        print(f"{options.outputs}: no such folder; pass the folder that contains your runs", file=sys.stderr)
     print(summary(targets))
     for problem in report.problems:
         print(problem, file=sys.stderr)

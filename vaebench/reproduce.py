@@ -1,4 +1,4 @@
-"""`python -m vaebench.reproduce scvae-table1`: run what a table lacks, then show ours beside theirs."""
+"""`vaebench-reproduce scvae-table1`: run the missing rows of a table, then compare ours with theirs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from vaebench.reporting.runs import find_runs
 
 @dataclass(frozen=True)
 class Sweep:
-    """Rows that one `vaebench -m` trains: experiments, and overrides of which one may have several values."""
+    """Rows that one `vaebench -m` trains: experiments and overrides, one of which may have several values."""
 
     experiments: tuple[str, ...]
     overrides: tuple[str, ...]
 
     def words(self, tier: Tier, seeds: Sequence[int]) -> list[str]:
+        """Return the arguments of `vaebench`."""
         return [
             "-m",
             f"experiment={','.join(self.experiments)}",
@@ -36,7 +37,10 @@ class Sweep:
 
 
 def sweeps(rows: Iterable[Row], tier: Tier) -> list[Sweep]:
-    """As few as start each row once: rows with the same overrides, or that differ in one key's value."""
+    """Return a small set of sweeps that covers each row once.
+
+    A sweep joins rows whose overrides are the same, or differ in the value of one key.
+    """
     experiments: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         together = experiments.setdefault(row.changes(tier), [])
@@ -55,7 +59,7 @@ def sweeps(rows: Iterable[Row], tier: Tier) -> list[Sweep]:
 
 
 def rows_of(papers: Mapping[str, Paper], names: Iterable[Name]) -> dict[str, Row]:
-    """The rows that targets need, each once, by paper and key."""
+    """Return `paper row` -> row for all rows of the targets."""
     return {
         f"{name.paper} {key}": papers[name.paper].rows[key]
         for name in names
@@ -64,22 +68,24 @@ def rows_of(papers: Mapping[str, Paper], names: Iterable[Name]) -> dict[str, Row
 
 
 def command(sweep: Sweep, tier: Tier, seeds: Sequence[int], jobs: int, extra: Sequence[str]) -> list[str]:
-    """What `vaebench` is called with."""
+    """Return the arguments of `vaebench` for a sweep."""
     launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"] if jobs > 1 else []
     return [*sweep.words(tier, seeds), *launcher, *extra]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(": ")[2])
-    parser.add_argument("targets", nargs="*", help="all, a paper, or a paper's table or figure")
-    parser.add_argument("--tier", choices=TIERS, default="full")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs"))
-    parser.add_argument("--dry-run", action="store_true", help="print the commands")
-    parser.add_argument("--list", action="store_true", help="every target with its cost at each tier")
-    parser.add_argument("--make", action="store_true", help="the content of tables.mk")
-    parser.add_argument("--overrides", nargs="*", default=[], help="for every run, as runtime.threads=1")
+    parser.add_argument("targets", nargs="*", help="all, a paper, or a table or figure of a paper")
+    parser.add_argument("--tier", choices=TIERS, default="full", help="size of the experiments")
+    parser.add_argument("--seeds", default="0,1,2", help="seeds of each row, separated by commas")
+    parser.add_argument("--jobs", type=int, default=1, help="number of runs at the same time")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of runs")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands and stop")
+    parser.add_argument("--list", action="store_true", help="list all targets with their costs")
+    parser.add_argument("--make", action="store_true", help="print the content of tables.mk")
+    parser.add_argument(
+        "--overrides", nargs="*", default=[], help="overrides of all runs, as runtime.threads=1"
+    )
     options = parser.parse_args()
     try:
         papers = load_papers()
@@ -89,18 +95,23 @@ def main() -> None:
         if options.list or not options.targets:
             print(listing(papers))
             return
-        seeds = [int(seed) for seed in options.seeds.split(",")]
-        if elsewhere := [word for word in options.overrides if word.startswith("paths.outputs=")]:
-            raise UserError(
-                f"{elsewhere[0]}: where runs go and are looked for is --outputs (make: OUTPUTS=...)"
-            )
-        sys.exit(run(papers, chosen(papers, options.targets), options, seeds))
-    except (UserError, ValueError) as error:
+        if any(word.startswith("paths.outputs=") for word in options.overrides):
+            raise UserError("use --outputs DIR (make: OUTPUTS=DIR) instead of paths.outputs")
+        sys.exit(run(papers, chosen(papers, options.targets), options, seeds_of(options.seeds)))
+    except UserError as error:
         sys.exit(str(error))
 
 
+def seeds_of(text: str) -> list[int]:
+    """Parse seeds such as `0,1,2`. Raises UserError."""
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError as error:
+        raise UserError(f"--seeds={text}: expected integers separated by commas, such as 0,1,2") from error
+
+
 def run(papers: Mapping[str, Paper], names: list[Name], options: argparse.Namespace, seeds: list[int]) -> int:
-    """Run the sweeps, then print the targets; the exit status says whether everything is there."""
+    """Run the sweeps, then print the targets. Return exit status 0 if all runs and numbers are there."""
     rows = rows_of(papers, names).values()
     extra = [f"paths.outputs={quoted(str(options.outputs))}", *options.overrides]
     failed = False
@@ -122,7 +133,7 @@ def run(papers: Mapping[str, Paper], names: list[Name], options: argparse.Namesp
 
 
 def quoted(value: str) -> str:
-    """As Hydra's overrides take any text, a comma or a space in it too; as it is where it is plain."""
+    """Quote a value for a Hydra override, so that commas and spaces are part of it."""
     if re.fullmatch(r"[\w./-]+", value, re.ASCII):
         return value
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
@@ -130,8 +141,8 @@ def quoted(value: str) -> str:
 
 
 def listing(papers: Mapping[str, Paper]) -> str:
-    """A table of every target, what it is and what it costs."""
-    lines = ["| target | what | full | reduced | smoke |", "| --- | --- | --- | --- | --- |"]
+    """Return a Markdown table of all targets with their costs."""
+    lines = ["| target | content | full | reduced | smoke |", "| --- | --- | --- | --- | --- |"]
     for paper, content in papers.items():
         for name, target in content.targets.items():
             costs = " | ".join(target.cost[tier] for tier in TIERS)
@@ -140,12 +151,12 @@ def listing(papers: Mapping[str, Paper]) -> str:
 
 
 def rules(papers: Mapping[str, Paper]) -> str:
-    """What tables.mk says: a line for `make help` of every target, whose recipe is in the Makefile."""
+    """Return the content of tables.mk: a help line per target. The Makefile has the recipe."""
     lines = [
-        "# Every table and figure of the papers; made by `python -m vaebench.reproduce --make > tables.mk`.",
+        "# Tables and figures of the papers. Generated: `python -m vaebench.reproduce --make > tables.mk`.",
         "TABLES := all",
     ]
-    lines.append("all: ## every table and figure below, with TIER=full|reduced|smoke SEEDS=0,1,2 JOBS=1")
+    lines.append("all: ## all tables and figures below, with TIER=full|reduced|smoke SEEDS=0,1,2 JOBS=1")
     for paper, content in papers.items():
         lines.append(f"TABLES += {' '.join([paper, *(f'{paper}-{target}' for target in content.targets)])}")
         lines.append(f"{paper}: ## {content.authors}")
@@ -156,7 +167,7 @@ def rules(papers: Mapping[str, Paper]) -> str:
 
 
 def _joined(one: Sweep, other: Sweep) -> Sweep | None:
-    """One sweep for both, where the same experiments differ in the value of one key; else None."""
+    """Join two sweeps of the same experiments that differ in the value of one key; otherwise return None."""
     if one.experiments != other.experiments or len(one.overrides) != len(other.overrides):
         return None
     keys = [[word.partition("=")[0] for word in sweep.overrides] for sweep in (one, other)]

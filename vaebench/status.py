@@ -1,4 +1,4 @@
-"""`vaebench-status [outputs]`: every run below a folder, its state and its main numbers."""
+"""`vaebench-status [outputs]`: list all runs below a folder with state and main measurements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = {
 
 
 def table(runs: list[Run]) -> pd.DataFrame:
-    """A row per run: where, in which state, main numbers (empty where not measured), why."""
+    """Return a DataFrame with a row per run: path, state, main measurements (NaN if missing), note."""
     rows = []
     for run in runs:
         numbers = main_numbers(run.results)
@@ -41,11 +41,11 @@ def table(runs: list[Run]) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("`: ")[1])
-    parser.add_argument("outputs", nargs="?", default="outputs", type=Path)
+    parser.add_argument("outputs", nargs="?", default="outputs", type=Path, help="folder of runs")
     outputs: Path = parser.parse_args().outputs
     runs = list(find_runs(outputs))
     if not runs:
-        print(f"No run below {outputs}/ yet.")
+        print(f"No runs below {outputs}/.")
         return
     print(table(runs).to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}"))
     states = pd.Series([run.state for run in runs]).value_counts()

@@ -1,4 +1,4 @@
-"""Run directories without a run: numbers that a test knows, filed as the runner files them."""
+"""Artificial run directories with known measurements, in the format of the runner."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import yaml
 
 from tests.config.helpers import config_of
 from vaebench.config.identity import config_hash
-from vaebench.reporting.papers import Claim, Column, Paper, Row, Target, Tier
+from vaebench.reporting.papers import Column, Paper, Row, Target, Tier
 from vaebench.reporting.published_values import Cell
 from vaebench.reporting.report import make_report
 from vaebench.reporting.runs import find_runs
+from vaebench.reporting.statements import Claim
 
 TEST_POINTS = 200
 EPOCH = {"epoch": 1, "step": 10, "train": {"elbo": -90.0, "kl": 5.0}, "valid": {"elbo": -91.0, "kl": 5.0}}
@@ -25,7 +26,7 @@ EPOCH = {"epoch": 1, "step": 10, "train": {"elbo": -90.0, "kl": 5.0}, "valid": {
 
 @cache
 def composed_of(words: tuple[str, ...]) -> dict[str, Any]:
-    """Composing takes longer than all else here."""
+    """Compose a command line, once per test run since it is slow."""
     return dict(config_of(*words))
 
 
@@ -42,7 +43,10 @@ def put_run(
     state: str = "complete",
     **numbers: float,
 ) -> Path:
-    """A run of a row's settings with these numbers, an evaluator each; `points` are the test data's NLLs."""
+    """Write a run with the settings of a row and these measurements, one evaluator each.
+
+    `points` are the NLLs of the test examples.
+    """
     config = copy.deepcopy(composed_of(row.words(tier))) | {"seed": seed}
     if dataset is not None:
         config["dataset"]["name"] = dataset
@@ -95,7 +99,7 @@ def put_both(
     error: float | None = 0.1,
     **numbers: float,
 ) -> None:
-    """Runs of both rows; over seeds their NLLs move against each other, `spread` from one to the next."""
+    """Write runs of both rows, whose NLLs move in opposite directions by `spread` from seed to seed."""
     rows = paper().rows
     for seed in range(seeds):
         shift = spread * (seed - (seeds - 1) / 2)
@@ -104,12 +108,13 @@ def put_both(
 
 
 def cell(outputs: Path, row: str, **published: float) -> Cell:
+    """Return a cell of the NLL column."""
     report = make_report({"mine": paper(**published)}, list(find_runs(outputs)))
     return report.targets["mine-table1"].cells[row, "NLL"]
 
 
 def remeasure(folder: Path, name: str, **facts: Any) -> None:
-    """Change what a run's results say of a measurement."""
+    """Change the fields of a measurement in results.json."""
     results = json.loads((folder / "results.json").read_text())
     for entry in results["evaluations"]:
         for measurement in entry["measurements"]:
@@ -123,7 +128,7 @@ def put(path: Path, value: Any) -> None:
 
 
 def paper(*claims: Mapping[str, Any], **published: float | None) -> Paper:
-    """A paper of two rows, `vae` and `scvae`, whose only table prints the NLL."""
+    """Return a paper with two rows, `vae` and `scvae`, whose only table prints the NLL."""
     rows = {
         "vae": Row(label="VAE", experiment="scvae/vae_1l"),
         "scvae": Row(label="SCVAE", experiment="scvae/scvae", reduced=("training.epochs=3",)),

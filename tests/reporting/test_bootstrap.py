@@ -1,4 +1,4 @@
-"""Draws of means against what is known of them."""
+"""Bootstrap draws against known distributions."""
 
 from collections.abc import Sequence
 
@@ -19,24 +19,24 @@ def draws_of(samples: dict[int, Sample], seeds: Sequence[int], name: str) -> np.
 
 def test_over_test_points_the_spread_is_the_standard_error() -> None:
     points = RNG.normal(90, 12, 2000)
-    found = draws_of({0: Sample(points.mean(), None, points)}, [0], "a")
-    assert found.shape == (DRAWS,)
-    assert found.mean() == pytest.approx(points.mean(), abs=0.05)
-    assert found.std() == pytest.approx(12 / 2000**0.5, rel=0.1)
+    result = draws_of({0: Sample(points.mean(), None, points)}, [0], "a")
+    assert result.shape == (DRAWS,)
+    assert result.mean() == pytest.approx(points.mean(), abs=0.05)
+    assert result.std() == pytest.approx(12 / 2000**0.5, rel=0.1)
 
 
-def test_where_points_are_not_on_file_the_standard_error_stands_for_them() -> None:
-    found = draws_of({0: Sample(5.0, 0.3)}, [0], "a")
-    assert found.mean() == pytest.approx(5.0, abs=0.03)
-    assert found.std() == pytest.approx(0.3, rel=0.1)
+def test_without_saved_points_the_draws_have_the_standard_error() -> None:
+    result = draws_of({0: Sample(5.0, 0.3)}, [0], "a")
+    assert result.mean() == pytest.approx(5.0, abs=0.03)
+    assert result.std() == pytest.approx(0.3, rel=0.1)
     assert np.ptp(draws_of({0: Sample(5.0)}, [0], "a")) == 0
 
 
 @pytest.mark.parametrize("num", [2, 3, 5])
-def test_over_seeds_the_draws_are_students_t_of_one_degree_less(num: int) -> None:
+def test_over_seeds_the_draws_are_students_t_one_pair_degree_less(num: int) -> None:
     values = RNG.normal(90, 3, size=num)
-    found = draws_of({seed: Sample(float(value)) for seed, value in enumerate(values)}, range(num), "a")
-    in_errors = (found - values.mean()) / (values.std(ddof=1) / num**0.5)
+    result = draws_of({seed: Sample(float(value)) for seed, value in enumerate(values)}, range(num), "a")
+    in_errors = (result - values.mean()) / (values.std(ddof=1) / num**0.5)
     assert stats.kstest(in_errors, stats.t(num - 1).cdf).pvalue > 0.01
     assert np.allclose(seed_weights(tuple(range(num))).sum(1), 1)
 
@@ -45,31 +45,31 @@ def test_over_seeds_the_draws_are_students_t_of_one_degree_less(num: int) -> Non
 def test_tied_pairs_are_falsely_reproduced_in_five_percent_and_five_of_them_are_inconclusive(
     num: int,
 ) -> None:
-    differences = np.random.default_rng(num).normal(0, 2, (2000, 5, num))  # of five pairs, seed by seed
+    differences = np.random.default_rng(num).normal(0, 2, (2000, 5, num))  # [experiments, pairs, seeds]
     weights = seed_weights(tuple(range(num))).T
-    of_one = [decided(pairs[:1] @ weights > 0)[0] for pairs in differences]
+    one_pair = [decided(pairs[:1] @ weights > 0)[0] for pairs in differences]
     for verdict in ("reproduced", "not reproduced"):
-        assert of_one.count(verdict) / len(of_one) == pytest.approx(0.05, abs=0.015)
-    of_five = [decided(pairs @ weights > 0)[0] for pairs in differences]
-    assert of_five.count("inconclusive") / len(of_five) > 0.93
-    assert of_five.count("reproduced") / len(of_five) < 0.01
+        assert one_pair.count(verdict) / len(one_pair) == pytest.approx(0.05, abs=0.015)
+    five_pairs = [decided(pairs @ weights > 0)[0] for pairs in differences]
+    assert five_pairs.count("inconclusive") / len(five_pairs) > 0.93
+    assert five_pairs.count("reproduced") / len(five_pairs) < 0.01
 
 
-@pytest.mark.parametrize("on_file", [True, False])
+@pytest.mark.parametrize("saved", [True, False])
 def test_the_error_over_test_points_is_shared_by_seeds_and_does_not_grow_with_students_tails(
-    on_file: bool,
+    saved: bool,
 ) -> None:
-    """Seeds have the same test data: a mean over them is no surer of these, on file or not."""
+    """Seeds share their test examples, so a mean over seeds does not reduce their noise."""
     points = RNG.normal(90, 12, 2000)
     error = 12 / 2000**0.5
-    sample = Sample(points.mean(), None, points) if on_file else Sample(points.mean(), error)
-    found = draws_of({0: sample, 1: sample, 2: sample}, [0, 1, 2], "a")
-    assert found.std() == pytest.approx(error, rel=0.1)
+    sample = Sample(points.mean(), None, points) if saved else Sample(points.mean(), error)
+    result = draws_of({0: sample, 1: sample, 2: sample}, [0, 1, 2], "a")
+    assert result.std() == pytest.approx(error, rel=0.1)
 
 
 @pytest.mark.parametrize("value", [32.0, 0.1, 1 / 3])
-def test_what_all_seeds_agree_on_is_exact(value: float) -> None:
-    """A bound that a count meets, as of all 32 units, is met in every draw."""
+def test_a_value_that_all_seeds_share_is_exact(value: float) -> None:
+    """A count that meets a bound, such as 32 of 32 units, meets it in all draws."""
     assert (draws_of({seed: Sample(value) for seed in SEEDS}, SEEDS, "a") == value).all()
 
 
@@ -78,9 +78,9 @@ def test_differences_are_paired_by_points_and_by_seeds() -> None:
     better = points - 0.1 + RNG.normal(0, 0.2, 2000)
     a, b = (draws_of({0: Sample(x.mean(), None, x)}, [0], name) for name, x in (("a", points), ("b", better)))
     assert (a - b).std() == pytest.approx(0.2 / 2000**0.5, rel=0.15)
-    of_seed = RNG.normal(0, 3, len(SEEDS))
+    seed_effects = RNG.normal(0, 3, len(SEEDS))
     c, d = (
-        draws_of({s: Sample(of_seed[s] + shift) for s in SEEDS}, SEEDS, name)
+        draws_of({s: Sample(seed_effects[s] + shift) for s in SEEDS}, SEEDS, name)
         for name, shift in (("c", 0.0), ("d", 1.0))
     )
     assert np.allclose(d - c, 1.0)
@@ -98,14 +98,14 @@ def test_a_choice_of_test_points_has_the_draws_of_the_same_points_elsewhere() ->
 
 def test_weights_go_with_the_points_in_every_block() -> None:
     points = RNG.normal(90, 12, 2 * BLOCK + 10)
-    found = draws_of({0: Sample(points.mean(), None, points)}, [0], "a")
+    result = draws_of({0: Sample(points.mean(), None, points)}, [0], "a")
     weights = np.concatenate([point_weights(block)[:, :3] for block in range(3)])[: len(points)]
-    assert np.allclose(found[:3], np.average(np.tile(points, (3, 1)), axis=1, weights=weights.T), atol=1e-4)
+    assert np.allclose(result[:3], np.average(np.tile(points, (3, 1)), axis=1, weights=weights.T), atol=1e-4)
     assert not np.array_equal(point_weights(0), point_weights(1))
 
 
 def test_names_that_are_drawn_together_have_the_draws_that_they_have_alone() -> None:
-    """Of the same points, of other points, of a standard error, and with neither."""
+    """Samples on the same examples, on other examples, with a standard error only, and without any error."""
     points, others, few = (RNG.normal(90, 12, num) for num in (BLOCK + 10, BLOCK + 10, 50))
     samples = {
         "a": {0: Sample(points.mean(), None, points)},

@@ -1,4 +1,4 @@
-"""Verdicts on claims, as a whole and by their parts."""
+"""Verdicts on claims and their parts."""
 
 import json
 from pathlib import Path
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests.reporting.madeup import TEST_POINTS, paper, put, put_both, put_run
-from vaebench.reporting.claims import ClaimVerdict, holds
-from vaebench.reporting.papers import Greater, Ordered, Statement, Steady, Widening, Within
+from vaebench.reporting.claims import NO_RATIO, ClaimVerdict, holds
 from vaebench.reporting.report import make_report
 from vaebench.reporting.row_values import perplexity_by_datum
 from vaebench.reporting.runs import find_runs
+from vaebench.reporting.statements import Greater, Ordered, Statement, Steady, Widening, Within
 
 BOTH = ["vae", "scvae"]
 RNG = np.random.default_rng(0)
@@ -140,15 +140,15 @@ def test_what_never_holds_together_is_refuted_only_by_a_part_of_it(tmp_path: Pat
 
 
 def test_a_part_that_is_false_refutes_the_rest_if_it_is_sure_enough_for_so_many(tmp_path: Path) -> None:
-    put_both(tmp_path, 85.0, 86.5, spread=0.5)  # t = 2.6 of two degrees: 0.06
-    put_both(tmp_path / "more", 85.0, 87.8, spread=0.5)  # t = 4.8: 0.02, which is more than 0.05 / 6
-    put_both(tmp_path / "most", 85.0, 95.0, spread=0.5)  # t = 17: 0.002
-    for folder, of_one, of_six in (
+    put_both(tmp_path, 85.0, 86.5, spread=0.5)  # t = 2.6 with 2 degrees of freedom: p = 0.06
+    put_both(tmp_path / "more", 85.0, 87.8, spread=0.5)  # t = 4.8: p = 0.02 > 0.05 / 6
+    put_both(tmp_path / "most", 85.0, 95.0, spread=0.5)  # t = 17: p = 0.002
+    for folder, one_part, six_parts in (
         (tmp_path, "inconclusive", "inconclusive"),
         (tmp_path / "more", "not reproduced", "inconclusive"),
         (tmp_path / "most", "not reproduced", "not reproduced"),
     ):
-        for num, verdict in ((1, of_one), (6, of_six)):
+        for num, verdict in ((1, one_part), (6, six_parts)):
             statement = {"greater": {"measure": "nll_nats", "pairs": [["vae", "scvae"]] * num}}
             assert claim(folder, statement).verdict == verdict
 
@@ -157,11 +157,11 @@ def test_a_ratio_to_nothing_decides_nothing(tmp_path: Path) -> None:
     for seed in (0, 1):
         put_run(tmp_path, paper().rows["vae"], seed=seed, nll_nats=88.0, kl=0.0, error=None)
     found = claim(tmp_path, {"within": {"measure": "nll_nats / kl", "rows": ["vae"], "low": 1}})
-    assert (found.verdict, found.notes) == ("inconclusive", ("0 or less in a denominator",))
+    assert (found.verdict, found.notes) == ("inconclusive", (NO_RATIO,))
 
 
 def test_a_denominator_that_noise_puts_below_zero_makes_no_ratio_small(tmp_path: Path) -> None:
-    """0.7 over 0.05 +- 0.06 is 14: that a fifth of the draws are below 0 does not put it below 0.5."""
+    """The ratio is 0.7 / 0.05 = 14; a fifth of the drawn denominators is negative."""
     put_run(tmp_path, paper().rows["vae"], nll_nats=0.7, kl=0.05, error=0.06)
     found = claim(tmp_path, {"within": {"measure": "nll_nats / kl", "rows": ["vae"], "high": 0.5}})
     assert (found.verdict, found.confidence) == ("not reproduced", 0.0)
@@ -170,7 +170,7 @@ def test_a_denominator_that_noise_puts_below_zero_makes_no_ratio_small(tmp_path:
 def put_points(
     outputs: Path, row: str, points: np.ndarray, index: np.ndarray, num_samples: int = 500
 ) -> None:
-    """A run whose NLL is over these of the test data."""
+    """Write a run whose NLL covers the test examples at `index`."""
     folder = put_run(outputs, paper().rows[row], points=points[index])
     results = json.loads((folder / "results.json").read_text())
     (entry,) = results["evaluations"]
@@ -182,7 +182,7 @@ def put_points(
 
 
 def test_rows_over_different_test_data_are_compared_on_those_that_both_have(tmp_path: Path) -> None:
-    """The first half is easier by 10 nats, which is no merit of the model that was measured on it alone."""
+    """The first half of the examples is easier by 10 nats; one model was measured on that half only."""
     points = RNG.normal(88, 3, TEST_POINTS) + 10 * (np.arange(TEST_POINTS) >= TEST_POINTS // 2)
     put_points(tmp_path, "vae", points, np.arange(TEST_POINTS))
     put_points(tmp_path, "scvae", points + 0.5, np.arange(TEST_POINTS // 2))
@@ -190,7 +190,7 @@ def test_rows_over_different_test_data_are_compared_on_those_that_both_have(tmp_
     assert judged.verdict == "not reproduced"
     easy = points[: TEST_POINTS // 2].mean()
     assert judged.numbers == {"vae": pytest.approx(easy), "scvae": pytest.approx(easy + 0.5)}
-    assert "over the 100 data that all rows have" in judged.notes
+    assert "on the 100 test examples that all rows have" in judged.notes
     report = make_report({"mine": paper(vae=70.0, scvae=75.0)}, list(find_runs(tmp_path)))
     found = report.targets["mine-table1"].cells["scvae", "NLL"]
     assert found.ours == pytest.approx(points[: TEST_POINTS // 2].mean() + 0.5)
@@ -198,7 +198,7 @@ def test_rows_over_different_test_data_are_compared_on_those_that_both_have(tmp_
 
 
 def test_perplexities_are_paired_by_sentences(tmp_path: Path) -> None:
-    """Alone each is uncertain by 8 %; of the same sentences, one model is better by 1 % on nearly all."""
+    """Each perplexity has an error of 8 %, but one model is better by 1 % on nearly all sentences."""
     tokens = RNG.integers(5, 15, TEST_POINTS)
     nll = tokens * RNG.normal(3, 0.3, TEST_POINTS) + RNG.normal(0, 12, TEST_POINTS)
     for row, values in (("vae", nll), ("scvae", nll - tokens * RNG.normal(0.01, 0.005, TEST_POINTS))):
@@ -207,7 +207,7 @@ def test_perplexities_are_paired_by_sentences(tmp_path: Path) -> None:
         np.savez(folder / f"arrays/nll_500_{TEST_POINTS}.npz", log_px=-values, tokens=tokens)
     statement = {"greater": {"measure": "perplexity", "pairs": [["vae", "scvae"]]}}
     assert claim(tmp_path, statement).verdict == "reproduced"
-    for file in tmp_path.rglob("nll_*.npz"):  # as runs from before the tokens were filed
+    for file in tmp_path.rglob("nll_*.npz"):  # as in older runs, which did not save the tokens
         np.savez(file, log_px=np.load(file)["log_px"])
     assert claim(tmp_path, statement).verdict == "inconclusive"
 
@@ -226,4 +226,4 @@ def test_estimates_that_fall_with_the_draws_are_not_compared_over_different_numb
     put_points(tmp_path, "scvae", points - 5, np.arange(TEST_POINTS), num_samples=500)
     found = claim(tmp_path, BETTER)
     assert found.verdict == "inconclusive"
-    assert found.notes[0] == "S = 100 to 500, with which nll_nats falls"
+    assert found.notes[0] == "nll_nats falls with the number of samples, here S = 100 to 500"

@@ -1,4 +1,4 @@
-"""Figures against numbers that a test knows."""
+"""Figures of runs with known numbers."""
 
 from pathlib import Path
 
@@ -9,8 +9,10 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.image import imsave
 
 from tests.reporting.madeup import paper, put_both, put_run
-from vaebench.reporting.figures import DRAWN_BY, bars, draw, layers, lines, montage, over_models, plane
+from vaebench.reporting.figures import DRAWN_BY, draw
+from vaebench.reporting.montage import montage
 from vaebench.reporting.papers import Figure, load_papers
+from vaebench.reporting.plots import bars, layers, lines, over_models, plane
 from vaebench.reporting.report import make_report
 from vaebench.reporting.runs import find_runs
 
@@ -19,16 +21,16 @@ RNG = np.random.default_rng(0)
 
 
 def put_models(outputs: Path, estimates: np.ndarray) -> None:
-    """A run of each model, whose estimates are `[models, classifiers, decoders, layers]`."""
-    for seed, of_model in enumerate(estimates):
+    """Write a run per model; estimates are `[models, classifiers, decoders, layers]`."""
+    for seed, estimate in enumerate(estimates):
         folder = put_run(outputs, PROPAGATION.rows["fig1"], seed=seed, propagation_kl_code=1.0)
-        kinds = dict.fromkeys(("kl", "marginal_kl", "mi", "kl_exact"), of_model)
+        kinds = dict.fromkeys(("kl", "marginal_kl", "mi", "kl_exact"), estimate)
         np.savez(folder / "arrays/propagation.npz", decoders=["trained", "random"], **kinds)
 
 
 def test_models_are_independent_and_classifiers_of_one_are_not(tmp_path: Path) -> None:
-    of_model = RNG.normal(4, 1, (3, 1, 2, 4))
-    estimates = of_model + RNG.normal(0, 0.01, (3, 5, 2, 4))
+    model_means = RNG.normal(4, 1, (3, 1, 2, 4))
+    estimates = model_means + RNG.normal(0, 0.01, (3, 5, 2, 4))
     put_models(tmp_path, estimates)
     report = make_report({"propagation": PROPAGATION}, list(find_runs(tmp_path))).targets["propagation-fig1"]
     assert report.target.figure is not None
@@ -55,7 +57,7 @@ def test_of_one_model_the_error_is_over_its_classifiers() -> None:
 def test_a_montage_has_a_column_for_each_row_of_the_table_or_a_line_if_stacked(
     tmp_path: Path, stacked: bool
 ) -> None:
-    """Of two pictures SCVAE recorded one: where the other would be is nothing, and nothing moves up."""
+    """SCVAE has one of two pictures; the place of the other stays empty."""
     put_both(tmp_path, 90.0, 88.0, seeds=1)
     grey = {("vae", "wide"): 0.2, ("vae", "tall"): 0.4, ("scvae", "tall"): 0.8}
     for (row, name), value in grey.items():
@@ -82,7 +84,7 @@ def test_a_montage_has_a_column_for_each_row_of_the_table_or_a_line_if_stacked(
 
 
 def test_lines_keep_the_papers_axis_whatever_has_run(tmp_path: Path) -> None:
-    """A point at its place for what has run; a series of which nothing has is none."""
+    """The figure shows points that have run, and no series without points."""
     put_run(tmp_path, paper().rows["vae"], nll_nats=90.0)
     report = make_report({"mine": paper()}, list(find_runs(tmp_path))).targets["mine-table1"]
     series = {"not run": {1.0: "scvae"}, "in part": {3.0: "vae", 11.0: "scvae"}}
@@ -113,7 +115,7 @@ def test_bars_are_the_numbers_of_the_rows_that_have_them(tmp_path: Path) -> None
 def test_a_figure_is_of_one_tier_and_says_what_it_leaves_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tier of most rows, though one of them has run at a better one too; of as many, the better."""
+    """The figure shows the tier with most rows; a tie goes to the better tier."""
     figure = Figure(kind="bars", rows=("vae", "scvae"), measures=("nll_nats",))
     target = paper().targets["table1"].model_copy(update={"figure": figure})
     mine = paper().model_copy(update={"targets": {"table1": target}})
@@ -129,7 +131,7 @@ def test_a_figure_is_of_one_tier_and_says_what_it_leaves_out(
     put_run(tmp_path, paper().rows["vae"], "full", nll_nats=70.0)
     assert drawn() == ([70], "")
     put_run(tmp_path, paper().rows["scvae"], "reduced", nll_nats=88.0)
-    assert drawn() == ([70], "without SCVAE of tier reduced")
+    assert drawn() == ([70], "without SCVAE, which has run at tier reduced")
     put_run(tmp_path, paper().rows["vae"], "reduced", nll_nats=90.0)
     assert drawn() == ([90, 88], "tier reduced")
     put_run(tmp_path, paper().rows["scvae"], "full", nll_nats=69.0)
@@ -137,7 +139,7 @@ def test_a_figure_is_of_one_tier_and_says_what_it_leaves_out(
 
 
 def test_a_row_is_in_the_plane_where_its_numbers_are(tmp_path: Path) -> None:
-    """On the curve N tr J = D, here 50 units, lie Gaussians of one variance."""
+    """Isotropic Gaussians lie on the curve N tr J = D, here with D = 50."""
     put_run(tmp_path, paper().rows["vae"], posterior_fisher=100.0, entropy_power=0.5)
     report = make_report({"mine": paper()}, list(find_runs(tmp_path))).targets["mine-table1"]
     canvas = plane(report, Figure(kind="plane", rows=("vae", "scvae")))

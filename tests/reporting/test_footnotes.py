@@ -1,4 +1,4 @@
-"""Remarks name what they are about, in few words."""
+"""Remarks name the cells to which they apply."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ VAE, SKIP = "table3_vae_l2", "table3_skip_l2"
 
 
 @pytest.mark.parametrize(
-    ("cells", "told"),
+    ("cells", "expected"),
     [
-        ([(VAE, "KL"), (VAE, "MI"), (VAE, "AU"), (SKIP, "KL"), (SKIP, "MI")], "All that has run"),
+        ([(VAE, "KL"), (VAE, "MI"), (VAE, "AU"), (SKIP, "KL"), (SKIP, "MI")], "All that have run"),
         ([(VAE, "KL"), (SKIP, "KL")], "KL"),
         ([(VAE, "AU")], "AU"),
         ([(VAE, "KL"), (VAE, "AU"), (SKIP, "KL")], "KL, AU"),
@@ -27,11 +27,11 @@ VAE, SKIP = "table3_vae_l2", "table3_skip_l2"
         ([(VAE, "KL"), ("table3_vae_l3", "KL")], "VAE, 2 layers (KL); VAE, 3 layers (KL)"),
     ],
 )
-def test_places(cells: list[tuple[str, str]], told: str, tmp_path: Path) -> None:
+def test_places(cells: list[tuple[str, str]], expected: str, tmp_path: Path) -> None:
     put_run(tmp_path, SKIPVAE.rows[VAE], kl=24.0, mi_lower=9.2, **{"active_units_0.01": 17})
     put_run(tmp_path, SKIPVAE.rows[SKIP], kl=26.0, mi_lower=9.2)
     report = make_report({"skipvae": SKIPVAE}, list(find_runs(tmp_path))).targets["skipvae-table3"]
-    assert places(report, [report.cells[cell] for cell in cells]) == told
+    assert places(report, [report.cells[cell] for cell in cells]) == expected
 
 
 def test_all_of_a_table_that_has_not_run(tmp_path: Path) -> None:

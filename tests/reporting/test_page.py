@@ -1,4 +1,4 @@
-"""The page: what is in it, and what it does in a browser."""
+"""Content of the page, and its behaviour in a browser."""
 
 import json
 import re
@@ -9,7 +9,6 @@ import pytest
 from tests.browser import Browser, browser
 from tests.reporting.madeup import paper, put, put_both, put_run
 from vaebench.report import write_report
-from vaebench.reporting.page import counts_of
 from vaebench.reporting.page import page as render
 from vaebench.reporting.papers import Row, load_papers
 from vaebench.reporting.report import make_report
@@ -22,7 +21,7 @@ ROUND_ALIKE = ["0.00012345", "0.00012346"]
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine runs, of seeds 1 and 10 among others, one of which failed with a reason that looks like markup."""
+    """Write a page of nine runs, with seeds 1 and 10; one failed with a reason that looks like markup."""
     folder = tmp_path_factory.mktemp("page")
     for i, lr in enumerate(ROUND_ALIKE):
         words = {"label": "VAE", "experiment": "scvae/vae_1l", "with": [f"training.optimizer.lr={lr}"]}
@@ -51,7 +50,17 @@ def test_the_claims_of_a_paper_are_counted_at_the_top(tmp_path: Path) -> None:
     report = make_report({"mine": paper(better, worse, better, absent)}, list(find_runs(tmp_path)))
     cells = "<td>2</td><td>1</td><td></td><td>1</td><td>full</td>"
     link = '<a href="#mine">mine</a> <span class="dim">A paper</span>'
-    assert counts_of(report, "mine") == f"<tr><th>{link}</th>{cells}</tr>"
+    assert f"<tr><th>{link}</th>{cells}</tr>" in render(report, {}, tmp_path)
+
+
+def test_a_run_and_a_paper_that_look_like_markup_are_escaped(tmp_path: Path) -> None:
+    put_run(tmp_path, paper().rows["vae"], dataset="<script>", nll_nats=88.0, state="failed")
+    titled = paper().model_copy(update={"title": "<b id=broken>", "authors": "A & B"})
+    text = render(make_report({"mine": titled}, list(find_runs(tmp_path))), {}, tmp_path)
+    assert text.count("<script") == 2  # the data and the program
+    assert "&lt;script&gt;" in text
+    assert "<h2>&lt;b id=broken&gt;</h2>" in text
+    assert "A &amp; B" in text
 
 
 @pytest.mark.slow
@@ -111,7 +120,7 @@ def test_chosen_runs_are_compared_with_the_one_that_was_ticked_first_by_what_the
         assert head == ["run", *ticked]
         of = {line[0]: line[1:] for line in lines}
         assert "(" not in of["nll_nats"][0]
-        first, second = (float(told.split()[0]) for told in of["nll_nats"])
+        first, second = (float(text.split()[0]) for text in of["nll_nats"])
         change = re.search(r"\((.*)\)", of["nll_nats"][1])
         assert change is not None
         assert float(change[1]) == pytest.approx(second - first, abs=0.01)
@@ -123,12 +132,12 @@ def test_chosen_runs_are_compared_with_the_one_that_was_ticked_first_by_what_the
 
 
 def column(b: Browser, number: int) -> list[str]:
-    """The texts of a column of the table of runs, from top to bottom."""
+    """Return the texts of a column of the table of runs, from top to bottom."""
     return b.run(f"[...document.querySelectorAll('#table tbody tr')].map(r => r.cells[{number}].textContent)")
 
 
 def count_with(b: Browser, control: str, value: str) -> str:
-    """What the page says of how many runs are shown, with a filter set."""
+    """Set a filter and return the number of runs that the page states."""
     b.run(f"document.getElementById('{control}').value = '{value}'")
     b.run(f"document.getElementById('{control}').dispatchEvent(new Event('input'))")
     b.run(f"document.getElementById('{control}').dispatchEvent(new Event('change'))")
@@ -136,7 +145,7 @@ def count_with(b: Browser, control: str, value: str) -> str:
 
 
 def test_a_number_is_labelled_with_its_own_tier_and_seeds(tmp_path: Path) -> None:
-    """The full run has no NLL; the one that is shown is of the reduced tier."""
+    """The full run has no NLL, so the page shows the one of the reduced tier."""
     rows = paper().rows
     put_run(tmp_path, rows["vae"], "full", kl=5.0)
     put_run(tmp_path, rows["vae"], "reduced", seed=3, nll_nats=87.9)
@@ -164,4 +173,4 @@ def test_a_claim_has_its_numbers_and_a_table_its_tolerance(tmp_path: Path) -> No
     text = render(report, {}, tmp_path)
     numbers = f"<li>{mine.rows['vae'].label}: 88</li><li>{mine.rows['scvae'].label}: 84.25</li>"
     assert f"<summary>nll_nats (2)</summary><ul>{numbers}</ul>" in text
-    assert "<li>Agrees within: NLL 0.5.</li>" in text
+    assert "<li>Tolerance: NLL 0.5.</li>" in text

@@ -1,4 +1,4 @@
-"""Verdicts on published numbers: a number, sign, seed, tier or dataset changes, and the verdict with it."""
+"""Verdicts on published numbers, by number, sign, seeds, tier and dataset."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ RNG = np.random.default_rng(0)
         (88.0, 80.4, {}, "agrees"),
         (88.0, 80.8, {}, "direction agrees"),
         (88.0, 90.0, {}, "differs"),
-        (79.0, 80.4, {}, "agrees"),  # what is within the tolerance agrees, whatever the baseline does
+        (79.0, 80.4, {}, "agrees"),  # a number within the tolerance agrees, whatever the reference row does
         (88.0, 80.4, {"seeds": 1}, "agrees"),
         (88.0, 80.2, {"tier": "reduced"}, "direction agrees"),
         (79.0, 80.2, {"tier": "reduced"}, "differs"),
@@ -46,7 +46,7 @@ def test_a_cell(tmp_path: Path, vae: float, scvae: float, how: dict, verdict: st
         (80.2, 0.87, "not comparable"),
         (81.2, 0.87, "direction agrees"),
         (97.0, 0.87, "differs"),
-        (89.0, 0.87, "not comparable"),  # a standard error from the VAE: its direction is not sure
+        (89.0, 0.87, "not comparable"),  # one standard error from the VAE: direction undecided
     ],
 )
 def test_a_number_that_is_less_certain_than_the_tolerance_cannot_agree(
@@ -55,19 +55,19 @@ def test_a_number_that_is_less_certain_than_the_tolerance_cannot_agree(
     put_both(tmp_path, 88.0, scvae, spread=spread)
     found = cell(tmp_path, "scvae", vae=87.89, scvae=80.19)
     assert found.verdict == verdict
-    assert ("standard error above the tolerance" in found.notes) == (spread == 0.87)
+    assert ("the standard error exceeds the tolerance" in found.notes) == (spread == 0.87)
 
 
 @pytest.mark.parametrize(("better_by", "verdict"), [(5.0, "direction agrees"), (0.1, "not comparable")])
 def test_a_direction_is_as_sure_as_a_claim(tmp_path: Path, better_by: float, verdict: str) -> None:
-    """Alone each is uncertain by a nat; of the same test data, the difference is not."""
+    """Each NLL has an error of 1 nat; the paired difference is much more certain."""
     points = RNG.normal(88, 14, TEST_POINTS)
     noise = RNG.normal(0, 2.8, TEST_POINTS)
     for row, values in (("vae", points), ("scvae", points - better_by + noise - noise.mean())):
         put_run(tmp_path, paper().rows[row], "reduced", points=values, error=1.0)
     found = cell(tmp_path, "scvae", vae=87.89, scvae=80.19)
     assert found.verdict == verdict
-    assert any("its direction is not sure: the published one in" in note for note in found.notes) == (
+    assert any("% of draws have the published direction" in note for note in found.notes) == (
         verdict == "not comparable"
     )
 
@@ -77,7 +77,7 @@ def test_one_seed_without_any_error_has_no_direction(tmp_path: Path) -> None:
         put_run(tmp_path, paper().rows[row], "reduced", nll_nats=value, error=None)
     found = cell(tmp_path, "scvae", vae=87.89, scvae=80.19)
     assert found.verdict == "not comparable"
-    assert "one seed and no error over test data: its direction is not sure" in found.notes
+    assert "direction undecided: one seed, and no standard error over test examples" in found.notes
     for row, value in (("vae", 88.0), ("scvae", 80.0)):
         put_run(tmp_path, paper().rows[row], "reduced", seed=1, nll_nats=value + 1, error=None)
     assert cell(tmp_path, "scvae", vae=87.89, scvae=80.19).verdict == "direction agrees"
@@ -88,7 +88,7 @@ def test_rows_without_a_seed_in_common_have_no_direction(tmp_path: Path) -> None
     put_run(tmp_path, paper().rows["scvae"], "reduced", seed=1, nll_nats=80.0)
     found = cell(tmp_path, "scvae", vae=87.89, scvae=80.19)
     assert found.verdict == "not comparable"
-    assert "no seed that it has in common with the row that it is compared with" in found.notes
+    assert "no seed in common with the reference row" in found.notes
 
 
 def test_the_error_of_one_seed_counts_too_and_none_is_exact(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_number_over_fewer_data_says_so(tmp_path: Path) -> None:
     put(folder / "results.json", results)
     found = cell(tmp_path, "vae", vae=87.89)
     assert found.n == TEST_POINTS // 2
-    assert "S = 500, n = 100, where the row has 200 data" in found.notes
+    assert "S = 500, n = 100 of the row's 200 test examples" in found.notes
 
 
 def test_a_baseline_at_a_lower_tier_has_nothing_to_agree_with(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ours beside theirs, in Markdown, CSV and LaTeX."""
+"""Tables of ours and theirs in Markdown, CSV and LaTeX."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def report_of(outputs: Path) -> TargetReport:
     return report.targets["mine-table1"]
 
 
-def test_markdown_tells_the_difference_with_its_sign(tmp_path: Path) -> None:
+def test_markdown_shows_the_difference_with_its_sign(tmp_path: Path) -> None:
     put_run(tmp_path, paper().rows["vae"], nll_nats=87.5)
     put_run(tmp_path, paper().rows["scvae"], nll_nats=84.0)
     text = markdown(report_of(tmp_path))
@@ -33,7 +33,7 @@ def test_latex_marks_what_is_not_of_the_published_kind_and_says_why(tmp_path: Pa
     assert r"VAE & 87.50 $\pm$ 0.10 (87.89) & full, 1 \\" in text
     assert r"SCVAE & 84.00 $\pm$ 0.10 (80.19)$^\dagger$ & reduced, 1 \\" in text
     *_, end, _, errors, _, line = text.splitlines()
-    assert errors == "Standard errors are over seeds, of one seed over test data."
+    assert errors == "Standard errors are over seeds; with one seed, over test examples."
     assert end == r"\end{tabular}"
     assert line == r"$^\dagger$ Not at the full tier, or not on the published data: tier reduced."
 
@@ -48,7 +48,7 @@ def test_latex_marks_other_data_too(tmp_path: Path) -> None:
 
 
 def test_a_number_that_two_tables_print_counts_once_where_most_can_be_said_of_it(tmp_path: Path) -> None:
-    """In the second table SCVAE is the row that others are compared with, so that it has no direction."""
+    """In the second table SCVAE is the reference row, so it has no direction."""
     mine = paper(vae=87.89, scvae=80.19)
     second = mine.targets["table1"].model_copy(update={"against": "scvae"})
     both = mine.model_copy(update={"targets": {**mine.targets, "table2": second}})
@@ -56,7 +56,7 @@ def test_a_number_that_two_tables_print_counts_once_where_most_can_be_said_of_it
     report = make_report({"mine": both}, list(find_runs(tmp_path)))
     verdicts = [report.targets[f"mine-table{i}"].cells["scvae", "NLL"].verdict for i in (1, 2)]
     assert verdicts == ["direction agrees", "differs"]
-    assert "of 2 published numbers 2 direction agrees." in words(report, "mine")[0]
+    assert "Of 2 published numbers: 2 direction agrees." in words(report, "mine")[0]
 
 
 def test_the_csv_has_how_many_data_and_draws(tmp_path: Path) -> None:
@@ -79,4 +79,4 @@ def test_a_number_that_a_figure_repeats_counts_once_in_a_papers_words(tmp_path: 
     one = paper(vae=87.89, scvae=80.19)
     both = one.model_copy(update={"targets": one.targets | {"fig1": one.targets["table1"]}})
     opening, *_ = words(make_report({"mine": both}, list(find_runs(tmp_path))), "mine")
-    assert opening.endswith("of 2 published numbers 1 agrees, 1 not run.")
+    assert opening.endswith("Of 2 published numbers: 1 agrees, 1 not run.")

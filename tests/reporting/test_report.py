@@ -1,4 +1,4 @@
-"""The whole report: from nothing and from runs."""
+"""The whole report, with and without runs."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from tests.reporting.madeup import put, put_run, remeasure
 from vaebench.report import load_runs, main
 from vaebench.reporting.papers import load_papers
 from vaebench.reporting.runs import SCHEMA_VERSION
-from vaebench.reproduce import main as tables_main
+from vaebench.reproduce import main as reproduce_main
 from vaebench.reproduce import quoted
 from vaebench.runner import results_files as records
 
@@ -26,13 +26,13 @@ ROWS = PAPERS["scvae"].rows
 def call(monkeypatch: pytest.MonkeyPatch, program: str, *words: str) -> int:
     monkeypatch.setattr(sys, "argv", [program, *words])
     with pytest.raises(SystemExit) as stop:
-        {"report": main, "tables": tables_main}[program]()
+        {"report": main, "reproduce": reproduce_main}[program]()
     return int(stop.value.code or 0)
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine runs, one of which failed, and one whose name a page must not take for markup."""
+    """Write nine runs; one failed with a reason that looks like markup."""
     folder = tmp_path_factory.mktemp("outputs")
     for i, row in enumerate(("vae_1l", "vae_11l", "scvae", "scvae_long")):
         for seed in (0, 1):
@@ -63,24 +63,24 @@ def test_the_version_that_is_read_is_the_one_that_is_written() -> None:
     assert SCHEMA_VERSION == records.SCHEMA_VERSION
 
 
-@pytest.mark.parametrize("program", ["report", "tables"])
+@pytest.mark.parametrize("program", ["report", "reproduce"])
 def test_of_nothing_every_table_says_what_is_missing(
     program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if program == "tables":
+    if program == "reproduce":
         monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0))
     words = (
         ["all", "--outputs", str(tmp_path)]
-        if program == "tables"
+        if program == "reproduce"
         else [str(tmp_path), "--out", str(tmp_path / "r")]
     )
     assert call(monkeypatch, program, *words) == 1
     captured = capsys.readouterr()
-    told = captured.out + captured.err
-    missing = "\n".join(line for line in told.splitlines() if "ot run: " in line)
+    text = captured.out + captured.err
+    missing = "\n".join(line for line in text.splitlines() if "ot run: " in line)
     for name, paper in PAPERS.items():
         for target, content in paper.targets.items():
-            assert f"{name}-{target}" in told
+            assert f"{name}-{target}" in text
             assert all(paper.rows[row].label in missing for row in content.cells)
 
 
@@ -102,8 +102,8 @@ def test_a_target_whose_rows_are_all_there_is_a_success(
         put(last / "results.json", results | {"evaluations": evaluations})
         capsys.readouterr()
         assert call(monkeypatch, "report", *words) == status
-        told = "scvae-table1: not run: VAE(p++): Acc\n"
-        assert (told in capsys.readouterr().err) == bool(status)
+        expected = "scvae-table1: not run: VAE(p++): Acc\n"
+        assert (expected in capsys.readouterr().err) == bool(status)
         summary = (tmp_path / "r/report.md").read_text()
         assert f"| scvae-table1 | {6 - status} of 6 |" in summary
     put(last / "results.json", results)
@@ -113,7 +113,7 @@ def test_a_target_whose_rows_are_all_there_is_a_success(
 
 def test_the_files_of_a_report(report: Path) -> None:
     text = (report / "report.md").read_text()
-    assert "What reproduces" in text
+    assert "Reproduction of published numbers" in text
     assert "| VAE(1L) | 90.05 ± 0.05 (87.89, +2.16): not comparable |" in text
     assert "Reproduced: SCVAE has a better NLL than a VAE of one layer" in text
     table = pd.read_csv(report / "tables/scvae-table1.csv")
@@ -165,11 +165,17 @@ def test_hundreds_of_runs_take_seconds_and_no_torch(outputs: Path, tmp_path: Pat
     assert float(seconds) < 20  # of a processor; 5 or so on an idle one
 
 
-def test_tables_looks_where_its_runs_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["tables", "zhao-fig6", "--dry-run", "--overrides", "paths.outputs=elsewhere"]
+def test_reproduce_reads_runs_from_the_folder_that_it_fills(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["reproduce", "zhao-fig6", "--dry-run", "--overrides", "paths.outputs=elsewhere"]
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit, match="--outputs"):
-        tables_main()
+        reproduce_main()
+
+
+def test_seeds_that_are_no_integers_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["reproduce", "zhao-fig6", "--dry-run", "--seeds", "0-2"])
+    with pytest.raises(SystemExit, match="--seeds=0-2: expected integers separated by commas"):
+        reproduce_main()
 
 
 @pytest.mark.parametrize(
@@ -192,4 +198,4 @@ def test_a_folder_that_is_not_there_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, "report", str(tmp_path / "outputz"), "--out", str(tmp_path / "r")) == 1
-    assert "outputz: there is no such folder" in capsys.readouterr().err
+    assert "outputz: no such folder" in capsys.readouterr().err

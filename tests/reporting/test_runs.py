@@ -1,18 +1,15 @@
-"""What is read of run directories, which of several runs is used, and what is told of the rest."""
+"""Reading of run directories: measurements, files, tables, and messages about damaged files."""
 
 import copy
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
-from tests.reporting.madeup import cell, paper, put, put_both, put_run, remeasure
+from tests.reporting.madeup import paper, put_both, put_run, remeasure
 from vaebench.report import load_runs, write_report
-from vaebench.reporting.match import match
 from vaebench.reporting.measurements import numbers_of
 from vaebench.reporting.papers import load_papers
 from vaebench.reporting.report import make_report
@@ -21,19 +18,7 @@ from vaebench.reporting.runs import COLUMNS, find_runs
 from vaebench.status import table
 
 
-def test_a_run_with_another_setting_is_no_row_and_one_from_before_an_option_is(tmp_path: Path) -> None:
-    folder = put_run(tmp_path, paper().rows["vae"], nll_nats=88.0)
-    config = folder / "config.yaml"
-    text = config.read_text()
-    config.write_text(text.replace("latent_dim: 50", "latent_dim: 51"))
-    assert cell(tmp_path, "vae", vae=88.0).verdict == "not run"
-    config.write_text(text.replace("    bridge: identity\n", ""))
-    found = cell(tmp_path, "vae", vae=88.0)
-    assert found.verdict == "agrees"
-    assert any(note.startswith("run before there was model.decoder.bridge") for note in found.notes)
-
-
-def test_what_cannot_be_read_or_is_there_twice_is_named_and_the_rest_is_used(tmp_path: Path) -> None:
+def test_unreadable_and_duplicate_runs_are_named_and_the_others_are_used(tmp_path: Path) -> None:
     put_both(tmp_path, 88.0, 80.2)
     row = paper().rows["vae"]
     put_run(tmp_path, row, seed=0, version="v1", nll_nats=87.9)
@@ -46,11 +31,11 @@ def test_what_cannot_be_read_or_is_there_twice_is_named_and_the_rest_is_used(tmp
     lacking = put_run(tmp_path, row, seed=9, nll_nats=1.0)
     (lacking / "results.json").write_text('{"schema_version": 1}')
     report = make_report({"mine": paper(vae=87.89, scvae=80.19)}, list(find_runs(tmp_path)))
-    told = "\n".join(report.problems)
+    messages = "\n".join(report.problems)
     for folder, why in ((newer, "schema version 99"), (half, "not valid JSON"), (lacking, "incomplete")):
-        assert str(folder.relative_to(tmp_path)) in told
-        assert why in told
-    assert "seed0/v0: the same row and seed as" in told
+        assert str(folder.relative_to(tmp_path)) in messages
+        assert why in messages
+    assert "seed0/v0: duplicate of" in messages
     found = report.targets["mine-table1"].cells["vae", "NLL"]
     assert set(found.seeds) == {0, 1, 2}
     assert found.ours == pytest.approx((87.9 + 88.0 + 88.1) / 3)
@@ -68,7 +53,7 @@ def test_the_measurement_over_the_most_data_counts() -> None:
 
 
 def test_files_are_those_of_the_measurement_that_counts(tmp_path: Path) -> None:
-    """The full one came second here, so that its files have the marked names."""
+    """The full evaluation ran second, so its files have the names with a suffix."""
     row = paper().rows["vae"]
     folder = put_run(tmp_path, row, nll_nats=88.0)
     (run,) = find_runs(tmp_path)
@@ -93,44 +78,20 @@ def test_files_are_those_of_the_measurement_that_counts(tmp_path: Path) -> None:
         assert index.tolist() == [3, 5]
 
 
-def test_a_quick_look_hides_no_full_measurement() -> None:
+def test_a_quick_measurement_does_not_replace_a_full_one() -> None:
     def entry(value: float, seconds: float, **settings: int | None) -> dict:
         measurement = {"name": "acc", "value": value, "standard_error": None, "unit": "fraction", "n": 1000}
         return {"name": "p", "settings": settings, "seconds": seconds, "measurements": [measurement]}
 
     short, long = entry(0.90, 9, epochs=10), entry(0.95, 5, epochs=100)
-    some, every = entry(0.91, 9, num_train=10000), entry(0.93, 5, num_train=None)
-    for quick, full in ((short, long), (some, every), (entry(0.90, 1), entry(0.92, 2))):
+    part, everything = entry(0.91, 9, num_train=10000), entry(0.93, 5, num_train=None)
+    for quick, full in ((short, long), (part, everything), (entry(0.90, 1), entry(0.92, 2))):
         for order in ([quick, full], [full, quick]):
             assert numbers_of({"evaluations": order})["acc"].value == full["measurements"][0]["value"]
 
 
-def test_a_run_from_before_an_option_is_of_the_rows_that_want_what_it_did(tmp_path: Path) -> None:
-    """init_from_data came later: false is what runs did before, true is not."""
-    zhao, skipvae = (load_papers()[name] for name in ("zhao", "skipvae"))
-    rows = {"fig5_elbo": zhao, "table1_vae_d20": skipvae}
-    for row, paper_of in rows.items():
-        folder = put_run(tmp_path, paper_of.rows[row], kl=3.0)
-        config = yaml.safe_load((folder / "config.yaml").read_text())
-        assert config["model"]["decoder"].pop("init_from_data") == (row == "fig5_elbo")
-        (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    matches = match({"zhao": zhao, "skipvae": skipvae}, list(find_runs(tmp_path)))
-    assert not matches.of("zhao", "fig5_elbo", "full").runs
-    found = matches.of("skipvae", "table1_vae_d20", "full")
-    assert list(found.runs) == [0]
-    assert found.notes == ("run before there was model.decoder.init_from_data",)
-
-
-def test_a_run_that_has_no_number_yet_is_no_seed(tmp_path: Path) -> None:
-    row = paper().rows["vae"]
-    put_run(tmp_path, row, seed=0, nll_nats=90.0)
-    put_run(tmp_path, row, seed=1)
-    report = make_report({"mine": paper()}, list(find_runs(tmp_path)))
-    assert list(report.targets["mine-table1"].runs["vae"].runs) == [0]
-
-
 @pytest.mark.parametrize("value", [None, "n/a", True, [1.0], float("nan"), float("inf")])
-def test_what_is_no_finite_number_is_left_out_and_named(tmp_path: Path, value: Any) -> None:
+def test_values_that_are_not_finite_are_left_out_and_named(tmp_path: Path, value: Any) -> None:
     put_both(tmp_path / "o", 88.0, 80.2, seeds=2)
     row = paper().rows["vae"]
     odd = put_run(tmp_path / "o", row, seed=5, nll_nats=1.0, kl=3.0)
@@ -139,8 +100,8 @@ def test_what_is_no_finite_number_is_left_out_and_named(tmp_path: Path, value: A
     runs = list(find_runs(tmp_path / "o"))
     report = make_report({"mine": paper(better, vae=87.89, scvae=80.19)}, runs)
     write_report(report, tmp_path / "o", tmp_path / "r")
-    (told,) = report.problems
-    assert told.startswith(f"{odd.relative_to(tmp_path / 'o')}: nll_nats of of_nll_nats is left out")
+    (messages,) = report.problems
+    assert messages.startswith(f"{odd.relative_to(tmp_path / 'o')}: nll_nats of of_nll_nats is left out")
     found = report.targets["mine-table1"]
     assert found.cells["vae", "NLL"].seeds == found.claims[0].seeds == (0, 1)
     assert found.cells["vae", "NLL"].ours == pytest.approx(88.0)
@@ -151,7 +112,7 @@ def test_what_is_no_finite_number_is_left_out_and_named(tmp_path: Path, value: A
 
 
 @pytest.mark.parametrize("facts", [{"standard_error": "0.1"}, {"n": None}])
-def test_neither_is_a_number_whose_error_or_size_is_none(tmp_path: Path, facts: dict[str, Any]) -> None:
+def test_measurements_with_an_invalid_error_or_n_are_left_out(tmp_path: Path, facts: dict[str, Any]) -> None:
     folder = put_run(tmp_path, paper().rows["vae"], nll_nats=88.0)
     remeasure(folder, "nll_nats", **facts)
     report = make_report({"mine": paper(vae=87.89)}, list(find_runs(tmp_path)))
@@ -160,15 +121,15 @@ def test_neither_is_a_number_whose_error_or_size_is_none(tmp_path: Path, facts: 
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"model: [", "cannot be read"),
         (b"\xff", "cannot be read"),
-        (b"- 1", "no mapping"),
+        (b"- 1", "not a mapping"),
         (None, "cannot be read"),
     ],
 )
-def test_a_config_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, told: str) -> None:
+def test_a_config_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
     folder = put_run(tmp_path, paper().rows["vae"], nll_nats=88.0)
     (folder / "config.yaml").unlink()
     if content is not None:
@@ -176,29 +137,11 @@ def test_a_config_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | 
     report = make_report({"mine": paper(vae=87.89)}, list(find_runs(tmp_path)))
     (problem,) = report.problems
     assert problem.startswith(f"{folder.relative_to(tmp_path)}: config.yaml ")
-    assert told in problem
+    assert message in problem
     assert "\n" not in problem
 
 
-def test_an_older_complete_run_is_not_hidden_by_a_newer_one_that_is_not(tmp_path: Path) -> None:
-    row = paper().rows["vae"]
-    put_run(tmp_path, row, version="v0", nll_nats=1.0)
-    put_run(tmp_path, row, version="v1", nll_nats=2.0)
-    put_run(tmp_path, row, version="v2")
-    put_run(tmp_path, row, version="v10", nll_nats=3.0, kl=1.0, elbo=-4.0, state="interrupted")
-    assert cell(tmp_path, "vae", vae=88.0).ours == 2.0
-
-
-def test_of_runs_that_are_not_complete_the_one_with_most_measurements_is_used(tmp_path: Path) -> None:
-    row = paper().rows["vae"]
-    put_run(tmp_path, row, version="v0", nll_nats=1.0, state="interrupted")
-    put_run(tmp_path, row, version="v1", nll_nats=2.0, kl=1.0, state="failed")
-    put_run(tmp_path, row, version="v2", nll_nats=3.0, kl=1.0, state="interrupted")
-    put_run(tmp_path, row, version="v3", nll_nats=4.0, state="interrupted")
-    assert cell(tmp_path, "vae", vae=88.0).ours == 3.0
-
-
-def test_a_table_for_notebooks_tells_what_was_trained_from_what_was_asked_for(tmp_path: Path) -> None:
+def test_the_table_has_results_of_training_apart_from_settings(tmp_path: Path) -> None:
     folder = put_run(tmp_path, paper().rows["scvae"], "reduced", nll_nats=88.0)
     asked = load_runs(tmp_path).iloc[0]
     assert (asked["training.epochs"], asked["trained.epochs"], asked["trained.seconds"]) == (3, 1, 9)
@@ -206,7 +149,7 @@ def test_a_table_for_notebooks_tells_what_was_trained_from_what_was_asked_for(tm
     assert not any(name.startswith("training.seconds") for name in asked.index)
 
 
-def test_of_no_run_the_table_has_its_columns(tmp_path: Path) -> None:
+def test_a_table_of_no_runs_has_its_columns(tmp_path: Path) -> None:
     empty = load_runs(tmp_path)
     assert len(empty) == 0
     assert empty.columns.tolist() == ["run", *COLUMNS]
@@ -229,10 +172,10 @@ def test_of_no_run_the_table_has_its_columns(tmp_path: Path) -> None:
         ("metrics.jsonl", b'{"epoch": 1}\n'),
     ],
 )
-def test_one_file_that_is_cut_short_or_odd_does_not_cost_the_report(
+def test_a_truncated_or_invalid_file_does_not_stop_the_report(
     tmp_path: Path, file: str, content: bytes
 ) -> None:
-    """What cannot be read of arrays and pictures is named; all else is drawn."""
+    """The report names arrays and pictures that cannot be read, and shows everything else."""
     content_of = load_papers()["scvae"]
     points = np.random.default_rng(0).normal(88, 3, 200)
     folder = put_run(tmp_path / "o", content_of.rows["vae_1l"], points=points, svm_linear_accuracy=0.9)
@@ -243,24 +186,8 @@ def test_one_file_that_is_cut_short_or_odd_does_not_cost_the_report(
     write_report(report, tmp_path / "o", tmp_path / "r")
     text = (tmp_path / "r/report.md").read_text()
     if file.startswith(("arrays", "figures")):
-        assert f"{file} is cut short" in text
+        assert f"{file} is truncated" in text
     if file != "status.json":
         assert "| VAE(1L) | 8" in text
     assert "| SCVAE | 80.00" in text
     assert (tmp_path / "r/index.html").exists()
-
-
-@pytest.mark.parametrize("newer", ["before", "after"])
-def test_of_two_runs_of_a_row_and_seed_the_last_begun_is_used(tmp_path: Path, newer: str) -> None:
-    """One of them is from before there was an option, so that both are v0, and its name is the last."""
-    row = paper().rows["vae"]
-    after = put_run(tmp_path, row, nll_nats=88.0)
-    before = after.parents[2] / "ffffffff/seed0/v0"
-    shutil.copytree(after, before)
-    config = before / "config.yaml"
-    config.write_text(config.read_text().replace("    bridge: identity\n", ""))
-    remeasure(before, "nll_nats", value=99.0)
-    for folder, year in ((before, {"before": 2027, "after": 2025}[newer]), (after, 2026)):
-        (attempt,) = json.loads((folder / "provenance.json").read_text())
-        put(folder / "provenance.json", [attempt | {"time": f"{year}-01-01T12:00:00+00:00"}])
-    assert cell(tmp_path, "vae").ours == {"before": 99.0, "after": 88.0}[newer]

@@ -121,17 +121,17 @@ def test_runs_that_are_no_longer_a_tables_are_named(outputs: Path, tmp_path: Pat
     (run,) = kept.glob("*/scvae/*/seed0/v0")
     shutil.copytree(run, run.with_name("v1"))
     (superseded,) = strays(kept)[:1]
-    assert superseded.endswith("seed0/v1, which is used")
+    assert superseded.endswith("seed0/v1 (same row and seed); ignored")
     shutil.rmtree(run)
     config = yaml.safe_load((run.with_name("v1") / "config.yaml").read_text())
     config["model"]["latent_dim"] = 3
     (run.with_name("v1") / "config.yaml").write_text(yaml.safe_dump(config))
-    assert [stray.rpartition(": ")[2] for stray in strays(kept)] == ["no row of a table"]
+    assert [stray.rpartition(": ")[2] for stray in strays(kept)] == ["not a row of a table"]
 
 
 @pytest.mark.parametrize("kept", ["outputs", "outputs/kept", "."])
 def test_runs_are_not_kept_in_their_own_place(kept: str, outputs: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="expected a folder of runs, apart from"):
+    with pytest.raises(UserError, match="expected a folder of runs that neither"):
         keep(outputs, tmp_path / kept, TIERS)
     with pytest.raises(UserError, match="otputs: expected a folder of runs"):
         keep(tmp_path / "otputs", tmp_path / "kept", TIERS)

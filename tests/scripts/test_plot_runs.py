@@ -40,7 +40,7 @@ def test_conditions_choose_the_runs_and_mistakes_are_named(tmp_path, monkeypatch
     put_run(tmp_path, row(4), nll_nats=90.0).joinpath("config.yaml").unlink()  # whole numbers become floats
     run(tmp_path, monkeypatch, "--where", "model.encoder.depth=2")
     assert len(capsys.readouterr().out.splitlines()) == 3
-    with pytest.raises(SystemExit, match="depht is no column"):
+    with pytest.raises(SystemExit, match="depht: no such column"):
         run(tmp_path, monkeypatch, "--where", "depht=2")
     with pytest.raises(SystemExit, match="no run"):
         run(tmp_path, monkeypatch, "--where", "model.encoder.depth=3")
@@ -53,7 +53,7 @@ def test_runs_that_differ_in_more_than_their_seeds_are_not_passed_off_as_seeds(t
     assert capsys.readouterr().err == ""
     put_run(tmp_path, row(1), version="v1", nll_nats=95.0)
     run(tmp_path, monkeypatch)
-    assert "vae, model.encoder.depth = 1: runs that differ in version" in capsys.readouterr().err
+    assert "vae, model.encoder.depth = 1: mean over runs that differ in version" in capsys.readouterr().err
     put_run(tmp_path, row(1), tier="smoke", nll_nats=200.0)
     run(tmp_path, monkeypatch)
     assert "runs that differ in tier, hash; see --where" in capsys.readouterr().err

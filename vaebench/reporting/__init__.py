@@ -1,1 +1,1 @@
-"""Tables from run directories; reads files only and never imports torch."""
+"""Reports from run directories. Reads files only and never imports torch."""

@@ -1,4 +1,4 @@
-"""Draws of a mean over seeds and test points, all rows of a claim with the same draws: paired."""
+"""Paired bootstrap of means over seeds and test examples."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from functools import lru_cache
 import numpy as np
 
 DRAWS = 4000
-"""Of which a part of a claim may hold in 0.05 / K at most to be refuted: 6 draws where K is 30."""
+"""Number of bootstrap draws. The threshold 0.05 / K is then still 6 draws for a claim of K = 30 parts."""
 
 BLOCK = 1000
-"""How many test points have their weights drawn together."""
+"""Number of test examples whose weights share a random generator."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One run's number, with as much as is known of how sure it is."""
+    """Measurement of one run with its uncertainty over test examples."""
 
     value: float
     standard_error: float | None = None
-    """Over test points; used where they are not on file one by one."""
+    """Over test examples; used only without `per_datum`."""
     per_datum: np.ndarray | None = None
-    """`[n]`, whose mean is the value."""
+    """`[n]`, a value per test example, with mean `value`."""
     index: np.ndarray | None = None
-    """`[n]`, which of the test data these are; None for all in their order."""
+    """`[n]`, positions of the examples in the test set; None for 0 to n - 1."""
 
     @property
     def indices(self) -> np.ndarray:
-        """`[n]`, of a sample whose points are on file."""
+        """Positions in the test set, `[n]`; needs `per_datum`."""
         assert self.per_datum is not None
         return np.arange(len(self.per_datum)) if self.index is None else self.index
 
     def at(self, index: np.ndarray) -> Sample:
-        """The same over these of its points."""
+        """Restrict the sample to the test examples at these positions."""
         assert self.per_datum is not None
         chosen = np.isin(self.indices, index)
         values = self.per_datum[chosen]
@@ -43,20 +43,20 @@ class Sample:
 
 
 def draws(samples: Mapping[str, Mapping[int, Sample]], seeds: Sequence[int]) -> dict[str, np.ndarray]:
-    """Name -> `[DRAWS]` means over `seeds` of what other seeds and test points would have given.
+    """Return name -> `[DRAWS]` bootstrap draws of the mean over `seeds`.
 
-    Over seeds they have Student's t distribution (`seed_weights`); to that is added what the mean over
-    seeds changes with the test points, which have Poisson(1) weights. All names have the same draws of seeds
-    and of points, in every call, so that differences are paired; where points are not on file, normal noise
-    of the standard error stands for them, of its own for each name: seeds share their test points, whose
-    noise a mean over seeds does not remove.
+    A draw is the mean under `seed_weights` (Student's t over seeds) plus the change of the mean over seeds
+    under Poisson(1) weights of the test examples. All names, in all calls, share the weights of seeds and of
+    test examples, so that differences of names are paired. A sample without per-example values gets normal
+    noise with its standard error instead, independent between names. That noise is shared by the seeds of a
+    name: they have the same test examples, so the mean over seeds does not reduce it.
     """
-    values = {name: np.array([of_name[seed].value for seed in seeds]) for name, of_name in samples.items()}
-    first = {name: of_seeds[0] for name, of_seeds in values.items()}
-    every = [(name, of_name[seed]) for name, of_name in samples.items() for seed in seeds]
-    changes = _changes(every).reshape(len(samples), len(seeds), DRAWS).mean(1)
+    values = {name: np.array([by_seed[seed].value for seed in seeds]) for name, by_seed in samples.items()}
+    first = {name: by_seed[0] for name, by_seed in values.items()}
+    named = [(name, by_seed[seed]) for name, by_seed in samples.items() for seed in seeds]
+    changes = _changes(named).reshape(len(samples), len(seeds), DRAWS).mean(1)
     weights = seed_weights(tuple(seeds))
-    # Around one of the values, since weights sum to 1: what all seeds agree on, as a count, is then exact.
+    # Relative to the first value (weights sum to 1): the draws are exact if all seeds have the same value.
     return {
         name: first[name] + weights @ (values[name] - first[name]) + change
         for name, change in zip(samples, changes, strict=True)
@@ -65,11 +65,14 @@ def draws(samples: Mapping[str, Mapping[int, Sample]], seeds: Sequence[int]) -> 
 
 @lru_cache
 def seed_weights(seeds: tuple[int, ...]) -> np.ndarray:
-    """`[DRAWS, S]` weights w with sum 1: of S values x the draws are sum_s w_s x_s.
+    """Return weights w, `[DRAWS, M]`, each row with sum 1. Values x of M seeds have the draws sum_m w_m x_m.
 
-    A studentised multiplier bootstrap: mean + sum_s g_s (x_s - mean) / sqrt(S (S - 1)) * sqrt((S - 1) / c)
-    with g standard normal and c chi-squared with S - 1 degrees of freedom. Around the mean the draws have
-    Student's t distribution of S - 1 degrees of freedom, in units of the standard error.
+    This is a studentised multiplier bootstrap. A draw is
+
+        mean + sum_m g_m (x_m - mean) / sqrt(M (M - 1)) * sqrt((M - 1) / c)
+
+    with g standard normal and c chi-squared with M - 1 degrees of freedom. Then (draw - mean) / standard
+    error has Student's t distribution with M - 1 degrees of freedom.
     """
     num = len(seeds)
     if num == 1:
@@ -82,28 +85,28 @@ def seed_weights(seeds: tuple[int, ...]) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def point_weights(block: int) -> np.ndarray:
-    """`[BLOCK, DRAWS]`: how often each test point of a block is drawn."""
+    """Return Poisson(1) weights of the test examples of a block, `[BLOCK, DRAWS]`."""
     rng = np.random.default_rng([1, block])
     return rng.poisson(1.0, size=(BLOCK, DRAWS)).astype(np.float32)
 
 
 def _changes(samples: Sequence[tuple[str, Sample]]) -> np.ndarray:
-    """`[K, DRAWS]`, by how much each of K named values would change with other test points."""
+    """Return the change of each of K named values when test examples are resampled, `[K, DRAWS]`."""
     changes = np.zeros((len(samples), DRAWS))
-    of_points: dict[bytes, list[int]] = {}
+    by_indices: dict[bytes, list[int]] = {}
     for i, (name, sample) in enumerate(samples):
         if sample.per_datum is not None and len(sample.per_datum) > 1:
-            of_points.setdefault(sample.indices.tobytes(), []).append(i)
+            by_indices.setdefault(sample.indices.tobytes(), []).append(i)
         elif sample.standard_error is not None and np.isfinite(sample.standard_error):
             rng = np.random.default_rng(zlib.crc32(name.encode()))
             changes[i] = sample.standard_error * rng.standard_normal(DRAWS)
-    for members in of_points.values():  # in one product, since the weights are far larger than the values
+    for members in by_indices.values():  # one product, since the weights are far larger than the values
         changes[members] = _weighted([samples[i][1] for i in members])
     return changes
 
 
 def _weighted(samples: Sequence[Sample]) -> np.ndarray:
-    """`[K, DRAWS]`, the same for K samples of the same points."""
+    """Return the change of K samples that share their test examples, `[K, DRAWS]`."""
     index = samples[0].indices
     places = np.zeros((len(samples) + 1, BLOCK * (int(index.max()) // BLOCK + 1)), np.float32)
     for place, sample in zip(places, samples, strict=False):

@@ -1,4 +1,4 @@
-"""Does a claim hold? By how many draws of seeds and test points all of it does, or a part of it."""
+"""Verdicts on claims: the share of bootstrap draws in which a claim, or one of its parts, holds."""
 
 from __future__ import annotations
 
@@ -9,96 +9,103 @@ from itertools import pairwise, permutations
 import numpy as np
 
 from vaebench.reporting.match import Matches, RowRuns
-from vaebench.reporting.papers import TIERS, Claim, Greater, Ordered, Statement, Tier, Widening, Within
-from vaebench.reporting.row_values import Compared, compared, parts_of, unlike, value
+from vaebench.reporting.papers import TIERS, Tier
+from vaebench.reporting.row_values import Comparison, comparison_of, parts_of, unlike, value
+from vaebench.reporting.statements import Claim, Greater, Ordered, Statement, Widening, Within
 
 SURE = 0.95
+"""Share of draws that decides."""
+NO_RATIO = "no ratio: its denominator is zero or negative"
 
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """What our runs say of a claim."""
+    """Verdict of our runs on a claim."""
 
     claim: Claim
     verdict: str
-    """reproduced, not reproduced, inconclusive, not run."""
+    """`reproduced`, `not reproduced`, `inconclusive` or `not run`."""
     confidence: float | None
-    """The share of draws in which all of the claim holds."""
+    """Share of draws in which the whole claim holds."""
     tier: Tier | None
     seeds: tuple[int, ...]
     numbers: Mapping[str, float]
-    """Row -> mean over seeds, of the data that all rows have."""
+    """Row -> mean over seeds, on the test examples that all rows have."""
     notes: tuple[str, ...]
 
 
 def judge(claim: Claim, paper: str, matches: Matches) -> ClaimVerdict:
-    """The verdict at the best tier that has all of the claim's rows."""
+    """Judge a claim at the best tier that has all its rows."""
     statement = claim.statement
     names = parts_of(statement.measure)
     missing = [*statement.rows]
     for tier in TIERS:
         rows = {row: matches.of(paper, row, tier).with_measure(names) for row in statement.rows}
-        if all(found.runs for found in rows.values()):
+        lacking = [row for row, row_runs in rows.items() if not row_runs.runs]
+        if not lacking:
             return _judged(claim, tier, rows)
-        missing = min(missing, [row for row, found in rows.items() if not found.runs], key=len)
+        missing = min(missing, lacking, key=len)
     return ClaimVerdict(claim, "not run", None, None, (), {}, (f"missing: {', '.join(missing)}",))
 
 
 def _judged(claim: Claim, tier: Tier, rows: Mapping[str, RowRuns]) -> ClaimVerdict:
+    """Judge a claim whose rows all have runs at this tier."""
     statement = claim.statement
-    notes = [*dict.fromkeys(note for found in rows.values() for note in found.notes)]
+    notes = [*dict.fromkeys(note for row_runs in rows.values() for note in row_runs.notes)]
     if tier != "full":
         notes.append(f"tier {tier}")
-    if variants := sorted({found.variant for found in rows.values() if found.variant}):
+    if variants := sorted({row_runs.variant for row_runs in rows.values() if row_runs.variant}):
         notes.append(f"data: {', '.join(variants)}")
-    seeds = tuple(sorted(set.intersection(*(set(found.runs) for found in rows.values()))))
+    seeds = tuple(sorted(set.intersection(*(set(row_runs.runs) for row_runs in rows.values()))))
 
     numbers: Mapping[str, float] = {
-        row: float(np.mean([value(found.runs[seed], statement.measure) for seed in seeds or found.runs]))
-        for row, found in rows.items()
+        row: float(
+            np.mean([value(row_runs.runs[seed], statement.measure) for seed in seeds or row_runs.runs])
+        )
+        for row, row_runs in rows.items()
     }
 
     def verdict(word: str, confidence: float | None) -> ClaimVerdict:
         return ClaimVerdict(claim, word, confidence, tier, seeds, numbers, tuple(notes))
 
     if not seeds:
-        notes.append("no seed that all rows have")
+        notes.append("the rows have no seed in common")
         return verdict("inconclusive", None)
-    if len({found.variant for found in rows.values()}) > 1:
-        notes.append("rows on different data")
+    if len({row_runs.variant for row_runs in rows.values()}) > 1:
+        notes.append("the rows were measured on different datasets")
         return verdict("inconclusive", None)
-    chosen = {row: {seed: found.runs[seed] for seed in seeds} for row, found in rows.items()}
-    every = [value(run, statement.measure) for runs in chosen.values() for run in runs.values()]
-    if not np.isfinite(every).all():
-        notes.append("0 or less in a denominator")
+    chosen = {row: {seed: row_runs.runs[seed] for seed in seeds} for row, row_runs in rows.items()}
+    values = [value(run, statement.measure) for runs in chosen.values() for run in runs.values()]
+    if not np.isfinite(values).all():
+        notes.append(NO_RATIO)
         return verdict("inconclusive", None)
-    if different := list(unlike(chosen, statement.measure)):
-        notes += different
+    if differences := list(unlike(chosen, statement.measure)):
+        notes += differences
         return verdict("inconclusive", None)
-    found = compared(chosen, seeds, statement.measure)
-    numbers = found.means
-    if found.num_data is not None:
-        notes.append(f"over the {found.num_data} data that all rows have")
+    comparison = comparison_of(chosen, seeds, statement.measure)
+    numbers = comparison.means
+    if comparison.num_data is not None:
+        notes.append(f"on the {comparison.num_data:,} test examples that all rows have")
     if len(seeds) == 1:
-        notes.append("one seed: how much seeds differ is not known")
-        if is_exact(found):
-            notes.append("nor any error over test points")
+        notes.append("one seed: seed-to-seed variance unknown")
+        if is_exact(comparison):
+            notes.append("no standard error over test examples")
             return verdict("inconclusive", None)
-    word, confidence = decided(holds(statement, found.draws))
+    word, confidence = decided(holds(statement, comparison.draws))
     return verdict("inconclusive" if tier == "smoke" else word, confidence)
 
 
-def is_exact(found: Compared) -> bool:
-    """Whether nothing tells by how much these numbers would vary."""
-    return all(np.ptp(values) == 0 for values in found.draws.values())
+def is_exact(comparison: Comparison) -> bool:
+    """Return True if the draws of each row are constant: the uncertainty is unknown."""
+    return all(np.ptp(values) == 0 for values in comparison.draws.values())
 
 
 def decided(parts: np.ndarray) -> tuple[str, float]:
-    """Verdict and confidence of a claim whose parts hold in these draws, `[K, DRAWS]`.
+    """Return verdict and confidence, given the draws in which each part holds, `[K, DRAWS]`.
 
-    It is reproduced if all parts hold together in 95 % of the draws. That several parts of which none is
-    false often fail to hold together refutes nothing: it is not reproduced only if a single part holds in no
-    more than 5 % / K of the draws (Bonferroni).
+    The claim is reproduced if all parts hold together in at least 95 % of the draws. It is not reproduced if
+    one of its K parts holds in at most 5 % / K of the draws (Bonferroni). Several true parts often fail to
+    hold together, so the share of the whole claim does not reject it.
     """
     confidence = float(parts.all(0).mean())
     if confidence >= SURE:
@@ -107,25 +114,25 @@ def decided(parts: np.ndarray) -> tuple[str, float]:
     return "not reproduced" if refuted else "inconclusive", confidence
 
 
-def holds(statement: Statement, of_row: Mapping[str, np.ndarray]) -> np.ndarray:
-    """In which draws each part of the statement is true, `[K, DRAWS]`.
+def holds(statement: Statement, by_row: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the draws in which each part of the statement holds, `[K, DRAWS]`.
 
-    A part is one inequality: of a pair, of a row and a bound, of a step, of a row and another. (In an
-    interval with two bounds, numbers that are far less certain than it is wide would rarely lie.)
+    A part is one inequality: a pair, a row and one bound, a step of an order, a row and another row. The two
+    bounds of an interval are two parts, so that noise much wider than the interval does not reject it.
     """
     if isinstance(statement, Greater):
-        parts = [of_row[a] - of_row[b] > statement.by for a, b in statement.pairs]
+        parts = [by_row[a] - by_row[b] > statement.by for a, b in statement.pairs]
     elif isinstance(statement, Within):
         low, high = statement.low, statement.high
-        parts = [of_row[row] >= low for row in statement.rows if low is not None]
-        parts += [of_row[row] <= high for row in statement.rows if high is not None]
+        parts = [by_row[row] >= low for row in statement.rows if low is not None]
+        parts += [by_row[row] <= high for row in statement.rows if high is not None]
     elif isinstance(statement, Ordered):
         sign = 1 if statement.direction == "rises" else -1
-        parts = [sign * (of_row[b] - of_row[a]) > 0 for a, b in pairwise(statement.rows)]
+        parts = [sign * (by_row[b] - by_row[a]) > 0 for a, b in pairwise(statement.rows)]
     elif isinstance(statement, Widening):
-        differences = [of_row[a] - of_row[b] for a, b in statement.pairs]
+        differences = [by_row[a] - by_row[b] for a, b in statement.pairs]
         parts = [later - earlier > 0 for earlier, later in pairwise(differences)]
     else:
-        of_two = permutations((of_row[row] for row in statement.rows), 2)
-        parts = [(b > 0) & (a <= statement.factor * b) for a, b in of_two]
+        pairs = permutations((by_row[row] for row in statement.rows), 2)
+        parts = [(b > 0) & (a <= statement.factor * b) for a, b in pairs]
     return np.stack(parts)

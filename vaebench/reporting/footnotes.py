@@ -1,4 +1,4 @@
-"""What a reader of a table's numbers must know, and of which of them."""
+"""Remarks on a table, each with the cells to which it applies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vaebench.reporting.report import TargetReport
 
 
 def remarks(report: TargetReport) -> Iterable[str]:
-    """What is missing, then each note once, with the cells that it is about."""
+    """Yield what has not run, then each note once with its cells."""
     if report.missing:
         yield f"Not run: {'; '.join(report.missing)}."
     by_note: dict[str, list[Cell]] = {}
@@ -21,20 +21,20 @@ def remarks(report: TargetReport) -> Iterable[str]:
 
 
 def places(report: TargetReport, cells: list[Cell]) -> str:
-    """`All`, `All that has run`, whole `column, column`, or `row (its columns); whole row`."""
-    every = list(report.cells.values())
-    measured = [cell for cell in every if cell.ours is not None]
-    if cells in (every, measured):
-        return "All" if cells == every else "All that has run"
+    """Name cells: `All`, `All that have run`, `column, column`, or `row (columns); whole row`."""
+    all_cells = list(report.cells.values())
+    measured = [cell for cell in all_cells if cell.ours is not None]
+    if cells in (all_cells, measured):
+        return "All" if cells == all_cells else "All that have run"
     columns = list(dict.fromkeys(cell.column for cell in cells))
-    if cells in ([cell for cell in some if cell.column in columns] for some in (every, measured)):
+    if cells in ([cell for cell in some if cell.column in columns] for some in (all_cells, measured)):
         return ", ".join(columns)
     by_row: dict[str, list[str]] = {}
     for cell in cells:
         by_row.setdefault(cell.row, []).append(cell.column)
-    told = []
-    for row, of_row in by_row.items():
+    names = []
+    for row, row_columns in by_row.items():
         label = report.paper.rows[row].label
-        is_whole = of_row == [cell.column for cell in measured if cell.row == row]
-        told.append(label if is_whole else f"{label} ({', '.join(of_row)})")
-    return "; ".join(told)
+        is_whole = row_columns == [cell.column for cell in measured if cell.row == row]
+        names.append(label if is_whole else f"{label} ({', '.join(row_columns)})")
+    return "; ".join(names)

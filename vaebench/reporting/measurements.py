@@ -1,4 +1,4 @@
-"""A run's measurements as results.json has them, and which of them are numbers."""
+"""Measurements of a run, read from results.json."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Number:
-    """A measurement of a run."""
+    """Measurement of a run."""
 
     value: float
     standard_error: float | None
-    """Over data; None where the number is exact for what it is taken over, or that is one datum."""
+    """Over test examples; None if the number is exact for its data, or n is 1."""
     unit: str
     n: int
     evaluator: str
     settings: Mapping[str, Any]
     files: Mapping[str, str]
-    """Name -> path in the run directory, of what its evaluation filed."""
+    """Name -> path in the run directory, for the files that the evaluator saved."""
 
 
 EFFORT = ("num_samples", "num_train", "num_steps", "num_runs", "epochs")
-"""Settings of which more is better; null asks for all there are."""
+"""Settings for which more is better; null means all."""
 
 
 def numbers_of(results: Mapping[str, Any]) -> dict[str, Number]:
-    """Each measurement by its name: the one over the most data, of those with the most draws or training, and
-    of those that took the longest. What is no finite number is left out.
+    """Return name -> measurement, without those that are not finite.
+
+    Of several measurements of a name, the one with the largest n counts, then the one with the most samples
+    or training, then the one that took longest.
     """
     best: dict[str, tuple[tuple[float, ...], Number]] = {}
     for entry in results.get("evaluations", []):
-        of_entry = (entry["name"], entry["settings"], entry.get("files", {}))
+        evaluator = (entry["name"], entry["settings"], entry.get("files", {}))
         for m in filter(_is_usable, entry["measurements"]):
-            number = Number(m["value"], m["standard_error"], m["unit"], int(m["n"]), *of_entry)
+            number = Number(m["value"], m["standard_error"], m["unit"], int(m["n"]), *evaluator)
             weight = _effort(number.n, entry)
             if m["name"] not in best or weight > best[m["name"]][0]:
                 best[m["name"]] = weight, number
@@ -44,7 +46,10 @@ def numbers_of(results: Mapping[str, Any]) -> dict[str, Number]:
 
 
 def files_of(results: Mapping[str, Any]) -> dict[str, str]:
-    """Name -> path in the run directory of every file; of those of one name, that of the most effort."""
+    """Return name -> path in the run directory of all files.
+
+    Of several files of a name, the one from the evaluation with the most effort counts.
+    """
 
     def effort(entry: Mapping[str, Any]) -> tuple[float, ...]:
         return _effort(max((m["n"] for m in entry["measurements"]), default=0), entry)
@@ -54,29 +59,30 @@ def files_of(results: Mapping[str, Any]) -> dict[str, str]:
 
 
 def left_out(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(evaluator, what is wrong) of each measurement that is no finite number."""
+    """Yield evaluator and message for each measurement that is not a finite number."""
     for entry in results.get("evaluations", []):
         for m in entry["measurements"]:
             if not _is_usable(m):
-                told = f"{json.dumps(m['value'])} ± {json.dumps(m['standard_error'])}"
-                yield entry["name"], f"{m['name']} of {entry['name']} is left out: {told} is no finite number"
+                value = f"{json.dumps(m['value'])} ± {json.dumps(m['standard_error'])}"
+                yield entry["name"], f"{m['name']} of {entry['name']} is left out: {value} is not finite"
 
 
 def settled(results: Mapping[str, Any]) -> set[str]:
-    """The evaluators that have said what they can of this run, be it that they do not apply."""
+    """Return the evaluators that finished on this run, including those that do not apply to it."""
     done = ("complete", "not_applicable")
     names = {entry["name"] for entry in results.get("evaluations", []) if entry.get("status") in done}
     return names - {name for name, _ in left_out(results)}
 
 
 def _effort(n: int, entry: Mapping[str, Any]) -> tuple[float, ...]:
-    """What the better measured of two is greater in: data, draws or training, time."""
+    """Return a sort key of evaluations: data, then samples or training, then time."""
     settings = entry["settings"]
-    asked = [math.inf if (more := settings.get(key, 0)) is None else float(more) for key in EFFORT]
-    return (n, *asked, float(entry.get("seconds") or 0))
+    effort = [math.inf if (more := settings.get(key, 0)) is None else float(more) for key in EFFORT]
+    return (n, *effort, float(entry.get("seconds") or 0))
 
 
 def _is_usable(measurement: Mapping[str, Any]) -> bool:
+    """Return True if the value is finite and the standard error is a number or None."""
     value, error = measurement["value"], measurement["standard_error"]
     return _is_number(value) and math.isfinite(value) and (error is None or _is_number(error))
 

@@ -1,4 +1,4 @@
-"""Tables of ours beside theirs, in Markdown, CSV and LaTeX, and the report's words."""
+"""Tables of ours and theirs in Markdown, CSV and LaTeX, and the sentences of the report."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ from vaebench.reporting.report import CLAIM_VERDICTS, Report, TargetReport
 
 MISSING = "not run"
 DAGGER = r"$^\dagger$"
-ERRORS = "Standard errors are over seeds, of one seed over test data."
-LEGEND = f"""A number is ours ± its standard error (theirs, ours - theirs). {ERRORS}
-It `agrees` within the tolerance, at the full tier, on the published data, with an error no larger than that.
-Else what counts is how its row stands to the one that the paper compares it with: the `direction agrees`, or
-the number `differs`, if that holds in 95 % of draws over seeds and test points, at any tier; so a number of a
-lower tier `differs` in its direction, not in its value. Where that cannot be told it `differs` at the full
-tier on the published data, and is `not comparable` elsewhere. A claim is `reproduced` if all of it holds in
-95 % of draws, `not reproduced` if one of its K parts holds in 5 % / K or fewer, else `inconclusive`;
-claims.csv has the numbers. A star on the page, or a remark, marks published numbers that are doubted.
+ERRORS = "Standard errors are over seeds; with one seed, over test examples."
+LEGEND = f"""A cell shows ours ± standard error (theirs, ours - theirs).
+{ERRORS} A number `agrees` if it is within the tolerance,
+at the full tier, on the published data, with a standard error no larger than the tolerance; with a larger
+standard error it is `not comparable`. Any other number is judged by its direction, at any tier: does the row
+beat or lose to the paper's reference row, as published? If at least 95 % of the bootstrap draws over seeds
+and test examples say so, the `direction agrees`; if at least 95 % say the opposite, the number `differs`. If
+neither holds, the number `differs` if it has the full tier, the published data and a standard error no larger
+than the tolerance; otherwise it is `not comparable`.
+A claim is `reproduced` if all its parts hold together in at least 95 % of the draws,
+`not reproduced` if one of its K parts holds in at most 5 % / K of the draws (Bonferroni), and
+`inconclusive` otherwise; claims.csv has the numbers. A star on the page, or a remark, marks a published
+number that we doubt.
 """
 
 
 def frame(report: TargetReport) -> pd.DataFrame:
-    """A row for each cell: ours, theirs, the verdict and what goes with it."""
+    """Return a DataFrame with a row per cell: ours, theirs, verdict and provenance."""
     cells = pd.DataFrame(
         {
             "row": report.paper.rows[cell.row].label,
@@ -50,17 +54,17 @@ def frame(report: TargetReport) -> pd.DataFrame:
         }
         for cell in report.cells.values()
     )
-    return cells.astype({"n": "Int64", "num_samples": "Int64"})  # whole numbers, where some are missing too
+    return cells.astype({"n": "Int64", "num_samples": "Int64"})  # integers with missing values
 
 
 def markdown(report: TargetReport) -> str:
-    """The table as the paper has it, then its verdicts, claims and remarks."""
+    """Return the table with rows and columns of the paper, then remarks and claims."""
     lines = [f"### {report.name}: {report.target.title}", ""]
     columns = list(report.target.columns)
     lines += _pipes(["", *columns, "tier, seeds"])
     for row in report.target.cells:
-        cells = [report.cells[row, column] for column in columns]
-        ours = [told(cell, report.target.columns[cell.column].digits) for cell in cells]
+        cells = report.cells_of(row)
+        ours = [cell_text(cell, report.target.columns[cell.column].digits) for cell in cells]
         line = [report.paper.rows[row].label, *ours, about_runs(cells)]
         lines.append(f"| {' | '.join(map(_md, line))} |")
     lines += ["", *(f"- {line}" for line in [*tolerances(report), *remarks(report)])]
@@ -71,27 +75,27 @@ def markdown(report: TargetReport) -> str:
 
 
 def claims_frame(report: Report) -> pd.DataFrame:
-    """A row for each claim: the verdict, how sure it is, and the numbers that it is about."""
+    """Return a DataFrame with a row per claim: verdict, confidence and numbers."""
     return pd.DataFrame(
         {
             "target": name,
-            "claim": found.claim.says,
-            "where": found.claim.where,
-            "verdict": found.verdict,
-            "confidence": found.confidence,
-            "tier": found.tier or "",
-            "seeds": " ".join(map(str, found.seeds)),
-            "measure": found.claim.statement.measure,
-            "numbers": "; ".join(f"{row} {value:.6g}" for row, value in found.numbers.items()),
-            "notes": "; ".join(note for note in (found.claim.note, *found.notes) if note),
+            "claim": judged.claim.says,
+            "where": judged.claim.where,
+            "verdict": judged.verdict,
+            "confidence": judged.confidence,
+            "tier": judged.tier or "",
+            "seeds": " ".join(map(str, judged.seeds)),
+            "measure": judged.claim.statement.measure,
+            "numbers": "; ".join(f"{row} {value:.6g}" for row, value in judged.numbers.items()),
+            "notes": "; ".join(note for note in (judged.claim.note, *judged.notes) if note),
         }
         for name, target in report.targets.items()
-        for found in target.claims
+        for judged in target.claims
     )
 
 
 def latex(report: TargetReport) -> str:
-    """A booktabs table: ours with its error, theirs in brackets; a dagger where they are not of a kind."""
+    """Return a booktabs table: ours ± standard error (theirs), with a dagger where the setups differ."""
     columns = list(report.target.columns)
     lines = [
         f"% {report.name}: ours (theirs)",
@@ -101,7 +105,7 @@ def latex(report: TargetReport) -> str:
         r"\midrule",
     ]
     for row in report.target.cells:
-        cells = [report.cells[row, column] for column in columns]
+        cells = report.cells_of(row)
         ours = [
             _tex(numbers(cell, report.target.columns[cell.column].digits)) + DAGGER * bool(cell.reservations)
             for cell in cells
@@ -109,24 +113,22 @@ def latex(report: TargetReport) -> str:
         about = _tex(about_runs(cells))
         lines.append(" & ".join([_tex(report.paper.rows[row].label), *ours, about]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", "", ERRORS]
-    if why := dict.fromkeys(mark for cell in report.cells.values() for mark in cell.reservations):
-        lines += [
-            "",
-            rf"{DAGGER} Not at the full tier, or not on the published data: {_tex(', '.join(why))}.",
-        ]
+    if marks := dict.fromkeys(mark for cell in report.cells.values() for mark in cell.reservations):
+        reasons = _tex(", ".join(marks))
+        lines += ["", rf"{DAGGER} Not at the full tier, or not on the published data: {reasons}."]
     return "\n".join(lines) + "\n"
 
 
 def tolerances(report: TargetReport) -> list[str]:
-    """Within what a number of ours agrees with theirs, of a table with published numbers."""
+    """Return a line with the tolerance of each column, if the table has published numbers."""
     if all(cell.published is None for cell in report.cells.values()):
         return []
-    every = (f"{name} {column.tolerance:g}" for name, column in report.target.columns.items())
-    return [f"Agrees within: {', '.join(every)}."]
+    columns = (f"{name} {column.tolerance:g}" for name, column in report.target.columns.items())
+    return [f"Tolerance: {', '.join(columns)}."]
 
 
 def about_runs(cells: Sequence[Cell]) -> str:
-    """Tier, number of seeds and stand-in data of a row's numbers."""
+    """Return tier, number of seeds and stand-in dataset of a row's numbers."""
     known = [cell for cell in cells if cell.ours is not None]
     about = dict.fromkeys(
         f"{cell.tier}, {len(cell.seeds)}{f', {cell.variant}' if cell.variant else ''}" for cell in known
@@ -134,14 +136,14 @@ def about_runs(cells: Sequence[Cell]) -> str:
     return "; ".join(about) or MISSING
 
 
-def told(cell: Cell, digits: int) -> str:
-    """`87.9 ± 0.1 (87.89, +0.01): agrees`."""
-    told = numbers(cell, digits, with_difference=True)
-    return told if cell.published is None else f"{told}: {cell.verdict}"
+def cell_text(cell: Cell, digits: int) -> str:
+    """Format a cell: `87.9 ± 0.1 (87.89, +0.01): agrees`."""
+    text = numbers(cell, digits, with_difference=True)
+    return text if cell.published is None else f"{text}: {cell.verdict}"
 
 
 def numbers(cell: Cell, digits: int, with_difference: bool = False) -> str:
-    """`87.9 ± 0.1 (87.89)`: ours with its error, theirs in brackets, perhaps with what ours has more."""
+    """Format ours and theirs: `87.9 ± 0.1 (87.89)`, or `87.9 ± 0.1 (87.89, +0.01)` with the difference."""
     ours = "–"
     if cell.ours is not None:
         ours = f"{cell.ours:.{digits}f}"
@@ -149,42 +151,42 @@ def numbers(cell: Cell, digits: int, with_difference: bool = False) -> str:
             ours += f" ± {cell.standard_error:.{max(digits, 1)}f}"
     if cell.published is None:
         return ours
-    more = cell.difference if with_difference else None
-    return f"{ours} ({cell.published:g}{'' if more is None else f', {more:+.{digits}f}'})"
+    difference = cell.difference if with_difference else None
+    return f"{ours} ({cell.published:g}{'' if difference is None else f', {difference:+.{digits}f}'})"
 
 
 def claim_cells(claim: ClaimVerdict) -> list[str]:
-    """Claim, verdict, confidence, seeds, remarks."""
+    """Return the columns claim, verdict, confidence, seeds and remarks."""
     confidence = "" if claim.confidence is None else f"{claim.confidence:.3f}"
     notes = [note for note in (claim.claim.note, *claim.notes) if note]
-    where = f"{claim.claim.says} ({claim.claim.where})"
-    return [where, claim.verdict, confidence, " ".join(map(str, claim.seeds)), "; ".join(notes)]
+    says = f"{claim.claim.says} ({claim.claim.where})"
+    return [says, claim.verdict, confidence, " ".join(map(str, claim.seeds)), "; ".join(notes)]
 
 
 def words(report: Report, paper: str) -> list[str]:
-    """What of a paper reproduces and how sure that is: the counts, then a sentence for each claim."""
+    """Return sentences about a paper: the counts of verdicts, then one sentence per claim."""
     targets = report.of(paper)
     claims = [claim for target in targets for claim in target.claims]
-    # A figure, or another table, may repeat a number: it counts once, where most can be said of it.
+    # A figure or another table may repeat a number: it counts once, with its most informative verdict.
     published: dict[tuple[str, str, float], str] = {}
     for cell in (cell for target in targets for cell in target.cells.values()):
         if cell.published is not None:
             key = cell.row, cell.measure, cell.published
             published[key] = min(published.get(key, MISSING), cell.verdict, key=CELL_VERDICTS.index)
     cells = Counter(published.values())
-    opening = f"Of {len(claims)} claims {_counted(report.claims(paper), CLAIM_VERDICTS)}"
+    opening = f"Of {len(claims)} claims: {_counted(report.claims(paper), CLAIM_VERDICTS)}."
     if total := sum(cells.values()):
-        opening += f"; of {total} published numbers {_counted(cells, CELL_VERDICTS)}"
-    text = [f"{opening}."]
+        opening += f" Of {total} published numbers: {_counted(cells, CELL_VERDICTS)}."
+    text = [opening]
     for verdict in CLAIM_VERDICTS[:3]:
         text += [_sentence(claim) for claim in claims if claim.verdict == verdict and claim.tier != "smoke"]
     if smoke := sum(claim.tier == "smoke" for claim in claims):
-        text.append(f"{smoke} claims have run at the smoke tier only, which decides nothing.")
+        text.append(f"Run at the smoke tier only, which decides nothing: {smoke} of the claims.")
     return text
 
 
 def by_paper(report: Report) -> str:
-    """A line for each paper: how many of its claims have which verdict, at which tiers."""
+    """Return a Markdown table with a line per paper: counts of the verdicts on its claims, and tiers."""
     lines = _pipes(["claims of", *CLAIM_VERDICTS, "tiers"])
     for paper, content in report.papers.items():
         count = report.claims(paper)
@@ -194,7 +196,7 @@ def by_paper(report: Report) -> str:
 
 
 def summary(targets: Sequence[TargetReport]) -> str:
-    """A line for each target: how much has run, with which verdicts, when, where and how long."""
+    """Return a Markdown table with a line per target: what has run, counts of verdicts, provenance."""
     lines = _pipes(
         ["target", "rows run", "tiers", "seeds", *CLAIM_VERDICTS, "published numbers", *origin([])]
     )
@@ -204,7 +206,7 @@ def summary(targets: Sequence[TargetReport]) -> str:
         tiers = " ".join(sorted({str(cell.tier) for cell in measured}))
         seeds = sorted({len(cell.seeds) for cell in measured})
         fewest_and_most = dict.fromkeys([*seeds[:1], *seeds[-1:]])
-        runs = [run for found in target.runs.values() for run in found.runs.values()]
+        runs = [run for row_runs in target.runs.values() for run in row_runs.runs.values()]
         row = [str(target.name), f"{len(target.runs) - len(target.lacking)} of {len(target.runs)}", tiers,
                " to ".join(map(str, fewest_and_most)), *(str(claims[v]) for v in CLAIM_VERDICTS),
                _counted(cells, CELL_VERDICTS) if cells else "",
@@ -214,24 +216,29 @@ def summary(targets: Sequence[TargetReport]) -> str:
 
 
 def _sentence(claim: ClaimVerdict) -> str:
+    """Format `Reproduced: the claim (holds in 99.9 % of draws, 3 seeds)`."""
     seeds = "one seed" if len(claim.seeds) == 1 else f"{len(claim.seeds)} seeds"
-    sure = "" if claim.confidence is None else f"it holds in {100 * claim.confidence:.1f} % of draws, "
+    confidence = "" if claim.confidence is None else f"holds in {100 * claim.confidence:.1f} % of draws, "
     marks = "".join(f", {note}" for note in claim.notes if note.startswith(("tier ", "data: ")))
-    return f"{claim.verdict.capitalize()}: {claim.claim.says} ({sure}{seeds}{marks})."
+    return f"{claim.verdict.capitalize()}: {claim.claim.says} ({confidence}{seeds}{marks})."
 
 
 def _counted(count: Counter[str], verdicts: Sequence[str]) -> str:
+    """Format `2 reproduced, 1 not run`, in the order of `verdicts`."""
     return ", ".join(f"{count[verdict]} {verdict}" for verdict in verdicts if count[verdict]) or "none"
 
 
 def _pipes(head: Sequence[str]) -> list[str]:
+    """Return the head of a Markdown table."""
     return [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
 
 
 def _md(text: str) -> str:
+    """Escape text for a cell of a Markdown table."""
     return text.replace("|", "&#124;")
 
 
 def _tex(text: str) -> str:
+    """Escape text for LaTeX."""
     escaped = re.sub(r"([&%$#_{}])", r"\\\1", text)
     return escaped.replace("±", r"$\pm$").replace("–", "--")

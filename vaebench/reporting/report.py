@@ -1,4 +1,4 @@
-"""All of a target's verdicts together: on its numbers, on its claims, and what of it is missing."""
+"""Report on all targets: verdicts on numbers and claims, and what is missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLAIM_VERDICTS = ("reproduced", "not reproduced", "inconclusive", "not run")
 
 @dataclass(frozen=True)
 class TargetReport:
-    """A table or figure with our numbers in it."""
+    """Report on a table or figure."""
 
     name: Name
     paper: Paper
@@ -27,52 +27,62 @@ class TargetReport:
     cells: dict[tuple[str, str], Cell]
     claims: tuple[ClaimVerdict, ...]
     runs: dict[str, RowRuns]
-    """Row -> its runs at the best tier."""
+    """Row -> runs at the best tier."""
     drawn: dict[str, RowRuns]
-    """Row -> its runs at the one tier that a figure shows, so that rows differ in nothing else."""
+    """Row -> runs at the tier that the figure shows; it is one tier, so that its rows are comparable."""
     lacking: dict[str, tuple[str, ...]]
-    """Row -> its columns that have not been measured, of rows that have any; all if it has not run."""
+    """Row -> columns that have not been measured; rows without such columns are left out."""
 
     @property
     def missing(self) -> list[str]:
-        """What has not run: labels of rows, and `row: column` of rows of which only some is measured."""
-        told = []
+        """Rows that have not run, and `row: column` for the missing columns of the others."""
+        missing = []
         for row, columns in self.lacking.items():
             label = self.paper.rows[row].label
-            told += [f"{label}: {column}" for column in columns] if self.runs[row].runs else [label]
-        return told
+            missing += [f"{label}: {column}" for column in columns] if self.runs[row].runs else [label]
+        return missing
+
+    @property
+    def has_run(self) -> bool:
+        """True if any row has a run."""
+        return any(row_runs.runs for row_runs in self.runs.values())
+
+    def cells_of(self, row: str) -> list[Cell]:
+        """Return the cells of a row, in the order of the columns."""
+        return [self.cells[row, column] for column in self.target.columns]
 
     def counts(self) -> tuple[Counter[str], Counter[str]]:
-        """How many cells with a published number, and claims, have which verdict."""
+        """Count the verdicts of published numbers and of claims."""
         cells = Counter(cell.verdict for cell in self.cells.values() if cell.published is not None)
         return cells, Counter(claim.verdict for claim in self.claims)
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a folder of runs says about the papers."""
+    """Report on all papers from a folder of runs."""
 
     papers: Mapping[str, Paper]
     runs: Sequence[Run]
     targets: dict[str, TargetReport]
     problems: tuple[str, ...]
-    """What could not be read or used, by name."""
+    """Messages about runs and files that could not be read or used."""
 
     def of(self, paper: str) -> list[TargetReport]:
+        """Return the targets of a paper."""
         return [target for target in self.targets.values() if target.name.paper == paper]
 
     def tiers(self, paper: str) -> str:
-        """Those that a paper's claims were judged at."""
+        """Return the tiers at which a paper's claims were judged."""
         claims = (claim for target in self.of(paper) for claim in target.claims)
         return " ".join(sorted({claim.tier for claim in claims if claim.tier}))
 
     def claims(self, paper: str) -> Counter[str]:
-        """How many of a paper's claims have which verdict."""
+        """Count the verdicts of a paper's claims."""
         return sum((target.counts()[1] for target in self.of(paper)), Counter[str]())
 
 
 def make_report(papers: Mapping[str, Paper], runs: Sequence[Run]) -> Report:
-    """Match runs to rows, and judge every cell and claim."""
+    """Match runs to rows, then judge all cells and claims."""
     matches = match(papers, runs)
     sources = evaluators_of(runs)
     targets = {
@@ -80,17 +90,17 @@ def make_report(papers: Mapping[str, Paper], runs: Sequence[Run]) -> Report:
         for paper_name, paper in papers.items()
         for name in (Name(paper_name, target) for target in paper.targets)
     }
-    of_runs = [f"{run}: {problem}" for run in runs for problem in run.problems]
-    return Report(papers, runs, targets, (*of_runs, *dict.fromkeys(matches.problems)))
+    problems = [f"{run}: {problem}" for run in runs for problem in run.problems]
+    return Report(papers, runs, targets, (*problems, *dict.fromkeys(matches.problems)))
 
 
 def evaluators_of(runs: Sequence[Run]) -> dict[str, set[str]]:
-    """Measurement -> the evaluators that gave it to any run."""
-    found: dict[str, set[str]] = {}
+    """Return measurement -> evaluators that measured it in any run."""
+    evaluators: dict[str, set[str]] = {}
     for run in runs:
         for name, number in run.numbers.items():
-            found.setdefault(name, set()).add(number.evaluator)
-    return found
+            evaluators.setdefault(name, set()).add(number.evaluator)
+    return evaluators
 
 
 def compare(
@@ -109,9 +119,9 @@ def compare(
             column
             for column in target.columns
             if cells[row, column].verdict == "not run"
-            and not _has_none(found, target.columns[column].measure, sources)
+            and not _does_not_apply(row_runs, target.columns[column].measure, sources)
         )
-        for row, found in runs.items()
+        for row, row_runs in runs.items()
     }
     lacking = {row: columns for row, columns in lacking.items() if columns}
     drawn = at_one_tier(name.paper, target, matches)
@@ -119,16 +129,20 @@ def compare(
 
 
 def at_one_tier(paper: str, target: Target, matches: Matches) -> dict[str, RowRuns]:
-    """Row -> its runs at the tier with most of the rows, of several the best; smoke if there is no other."""
-    of_tier = [{row: matches.of(paper, row, tier) for row in target.cells} for tier in TIERS]
-    *real, smoke = of_tier
-    most = max(real, key=lambda rows: sum(bool(found.runs) for found in rows.values()))
-    return most if any(found.runs for found in most.values()) else smoke
+    """Return row -> runs at the tier that has runs of most rows; a tie goes to the better tier.
+
+    The smoke tier is used only if no row has run at another.
+    """
+    *better, smoke = ({row: matches.of(paper, row, tier) for row in target.cells} for tier in TIERS)
+    most = max(better, key=lambda rows: sum(bool(row_runs.runs) for row_runs in rows.values()))
+    return most if any(row_runs.runs for row_runs in most.values()) else smoke
 
 
-def _has_none(found: RowRuns, measure: str, sources: Mapping[str, set[str]]) -> bool:
-    """Whether what gives the measure elsewhere has seen a run of this row, and had nothing to say of it."""
-    seen = set().union(*(settled(run.results) for run in found.runs.values()))
+def _does_not_apply(row_runs: RowRuns, measure: str, sources: Mapping[str, set[str]]) -> bool:
+    """Return True if an evaluator of the measure ran on this row without result: it does not apply."""
+    finished = set().union(*(settled(run.results) for run in row_runs.runs.values()))
     return any(
-        sources.get(part, set()) & seen for part in parts_of(measure) if not found.with_measure((part,)).runs
+        sources.get(part, set()) & finished
+        for part in parts_of(measure)
+        if not row_runs.with_measure((part,)).runs
     )

@@ -1,4 +1,4 @@
-"""Run directories as tables: what is there, in which state, with which numbers."""
+"""Run directories: find them, read them, and list them as a table."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ import pandas as pd
 import yaml
 
 from vaebench.atomic import read_json
-from vaebench.config.experiments import leaves_of
 from vaebench.errors import UserError
 from vaebench.lock import holder_of
+from vaebench.reporting.experiments import leaves_of
 from vaebench.reporting.measurements import Number, files_of, left_out, numbers_of
 
 RUN = re.compile(
     r"^(?P<dataset>[^/]+)/(?P<model>[^/]+)/(?P<hash>[0-9a-f]{8})/seed(?P<seed>\d+)/(?P<version>v\d+)$"
 )
 SCHEMA_VERSION = 1
-"""Of results.json, as this vaebench writes it; others are named and left out."""
+"""Version of results.json that this vaebench reads; a run with another version is unreadable."""
 
 COLUMNS = ("dataset", "model", "hash", "seed", "version", "tier", "state", "note", "path")
-"""What `load_runs` says of every run, after its name."""
+"""Columns of `load_runs` after the name of the run."""
 
 PNG_END = b"IEND\xaeB`\x82"
+"""Last bytes of a complete PNG file."""
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory, as far as it can be read."""
+    """Run directory, as far as it can be read."""
 
     path: Path
     dataset: str
@@ -47,9 +48,9 @@ class Run:
     seed: int
     version: str
     state: str
-    """complete, running, failed, interrupted, killed (it ended without a word), unreadable, new."""
+    """complete, running, failed, interrupted, killed (died without writing a status), unreadable or new."""
     note: str
-    """The reason of a failure, who runs it, or what is unreadable."""
+    """Reason of a failure, host and pid of a running process, or what is unreadable."""
     results: dict[str, Any]
 
     def __str__(self) -> str:
@@ -57,14 +58,19 @@ class Run:
 
     @property
     def tier(self) -> str:
+        """`full`, `reduced`, `smoke`, or `?` if unknown."""
         return str(self.results.get("run", {}).get("tier", self.config.get("tier", "?")))
 
     @cached_property
     def numbers(self) -> dict[str, Number]:
+        """Name -> measurement."""
         return numbers_of(self.results)
 
     def file(self, name: str) -> Path:
-        """What is filed as `arrays/<stem>.npz` or `figures/<stem>.png` by the evaluation of most effort."""
+        """Return the path of `arrays/<stem>.npz` or `figures/<stem>.png`.
+
+        Of several such files, the one from the evaluation with the most effort counts.
+        """
         return self.path / self._files.get(name, name)
 
     @cached_property
@@ -73,30 +79,30 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """config.yaml, or an empty mapping where it cannot be read."""
+        """Content of config.yaml, or an empty mapping if it cannot be read."""
         return self._config[0]
 
     @cached_property
     def _config(self) -> tuple[dict[str, Any], str]:
-        """With what is wrong with it, if anything is."""
+        """Content of config.yaml and a message about what is wrong with it, or ''."""
         try:
             content = yaml.load((self.path / "config.yaml").read_text(), Loader)
         except (OSError, ValueError, yaml.YAMLError) as error:
             return {}, f"config.yaml cannot be read: {' '.join(str(error).split())}"
-        return (content, "") if isinstance(content, dict) else ({}, "config.yaml is no mapping")
+        return (content, "") if isinstance(content, dict) else ({}, "config.yaml is not a mapping")
 
     @property
     def problems(self) -> list[str]:
-        """What cannot be read or used of this run."""
-        told = [self.note] if self.state == "unreadable" else []
-        _, of_config = self._config
-        if of_config and self.state != "new":
-            told.append(of_config)
-        told += [f"{file.relative_to(self.path)} is cut short" for file in self._cut_short()]
-        return told + [why for _, why in left_out(self.results)]
+        """Messages about the parts of this run that cannot be read or used."""
+        messages = [self.note] if self.state == "unreadable" else []
+        _, config_message = self._config
+        if config_message and self.state != "new":
+            messages.append(config_message)
+        messages += [f"{file.relative_to(self.path)} is truncated" for file in self._truncated()]
+        return messages + [why for _, why in left_out(self.results)]
 
-    def _cut_short(self) -> Iterator[Path]:
-        """Arrays and pictures without their ends."""
+    def _truncated(self) -> Iterator[Path]:
+        """Yield arrays and pictures whose end is missing."""
         for file in sorted(self.path.glob("arrays/*.npz")):
             if not zipfile.is_zipfile(file):
                 yield file
@@ -108,19 +114,19 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The scientific part of the config, dotted key -> value."""
+        """Scientific part of the config, dotted key -> value."""
         return leaves_of(self.config)
 
     @cached_property
     def attempts(self) -> list[dict[str, Any]]:
-        """provenance.json: a record for each time that the run was started."""
+        """Content of provenance.json: a record per start of the run."""
         attempts = _read(self.path / "provenance.json")
         attempts = attempts if isinstance(attempts, list) else []
         return [attempt for attempt in attempts if isinstance(attempt, dict)]
 
     @cached_property
     def epochs(self) -> list[dict[str, Any]]:
-        """metrics.jsonl, without a last line that a kill cut short."""
+        """Epoch lines of metrics.jsonl, without an incomplete last line."""
         try:
             lines = (self.path / "metrics.jsonl").read_text().splitlines()
             epochs = [json.loads(line) for line in lines if line.endswith("}")]
@@ -130,7 +136,7 @@ class Run:
 
 
 def find_runs(outputs: Path) -> Iterator[Run]:
-    """Every run below `outputs`, in the order of its path."""
+    """Yield the runs below `outputs` in the order of their paths."""
     for folder in sorted(outputs.glob("*/*/*/seed*/v*")):
         match = RUN.match(folder.relative_to(outputs).as_posix())
         if match:
@@ -138,11 +144,11 @@ def find_runs(outputs: Path) -> Iterator[Run]:
 
 
 def read_run(folder: Path, name: dict[str, str]) -> Run:
-    """A run's state as it is now, whatever it last wrote about itself."""
+    """Read a run directory. The lock decides whether the run is running or was killed."""
     try:
         status = read_json(folder / "status.json") or {}
         if not isinstance(status, dict):
-            raise UserError("status.json is no mapping")
+            raise UserError("status.json is not a mapping")
         results = read_json(folder / "results.json") or {}
         check_results(results)
     except (UserError, OSError) as error:
@@ -152,7 +158,7 @@ def read_run(folder: Path, name: dict[str, str]) -> Run:
     if holder is not None:
         state, note = "running", f"host {holder.get('host', '?')}, pid {holder.get('pid', '?')}"
     elif state == "running":
-        state, note = "killed", "the same command goes on from its last checkpoint"
+        state, note = "killed", "the same command resumes from the last checkpoint"
     return Run(
         path=folder,
         dataset=name["dataset"],
@@ -167,12 +173,12 @@ def read_run(folder: Path, name: dict[str, str]) -> Run:
 
 
 def check_results(results: Any) -> None:
-    """Raises UserError where a results.json is not what this vaebench reads."""
+    """Raise UserError if this vaebench cannot read the content of results.json."""
     if results == {}:
         return
     version = results.get("schema_version") if isinstance(results, dict) else None
     if version != SCHEMA_VERSION:
-        raise UserError(f"results.json has schema version {version}, this vaebench reads {SCHEMA_VERSION}")
+        raise UserError(f"results.json has schema version {version}; expected {SCHEMA_VERSION}")
     try:
         results["run"]["tier"], results["training"].items()
         numbers_of(results), files_of(results)
@@ -181,17 +187,20 @@ def check_results(results: Any) -> None:
 
 
 def main_numbers(results: Mapping[str, Any]) -> dict[str, float]:
-    """The value of each measurement, by its name."""
+    """Return name -> value of the measurements."""
     return {name: number.value for name, number in numbers_of(results).items()}
 
 
 def load_runs(path: Path | str) -> pd.DataFrame:
-    """Every run below an outputs folder, a row each, for notebooks.
+    """Return a DataFrame with a row per run below an outputs folder.
 
-    Columns: `run`, `dataset`, `model`, `hash`, `seed`, `version`, `tier`, `state`, `note`, `path`, what is
-    known of its training (`trained.epochs`, `trained.seconds`, ...), its scientific settings by their dotted
-    keys (`training.epochs`, `model.latent_dim`, ...), and each measurement (`nll_nats`, ...) with its
-    standard error over data (`nll_nats_se`, NaN where there is none). What a run lacks is NaN.
+    Columns:
+        `run`, `dataset`, `model`, `hash`, `seed`, `version`, `tier`, `state`, `note`, `path`;
+        results of training: `trained.epochs`, `trained.seconds`, ...;
+        scientific settings by their dotted keys: `training.epochs`, `model.latent_dim`, ...;
+        measurements and their standard errors over test examples: `nll_nats`, `nll_nats_se`, ...
+
+    A value that a run does not have is NaN.
     """
     rows = []
     for run in find_runs(Path(path)):
@@ -206,7 +215,7 @@ def load_runs(path: Path | str) -> pd.DataFrame:
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Stored arrays by name, or none where they cannot be read."""
+    """Return name -> array of an npz file, or an empty mapping if it cannot be read."""
     try:
         with path.open("rb") as file, np.load(file) as stored:
             return dict(stored)
@@ -215,6 +224,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read(path: Path) -> Any:
+    """Return the content of a JSON file, or None if it cannot be read."""
     try:
         return read_json(path)
     except (UserError, OSError):

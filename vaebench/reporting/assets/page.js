@@ -1,5 +1,5 @@
 "use strict";
-// The table of runs: sort, filter, look into one, put some side by side. Data come with the page.
+// The table of runs: sort, filter, show one run, compare several. The page contains the data.
 const runs = JSON.parse(document.getElementById("data").textContent);
 const FIRST = ["nll_nats", "elbo", "kl", "mi_lower", "active_units_0.01", "svm_linear_accuracy", "mlp_accuracy"];
 const ABOUT = ["id", "seed", "tier", "state"];
@@ -22,9 +22,9 @@ function digits(value) {
 }
 
 function number(run, name) {
-  const found = run.numbers[name];
-  if (!found) return "";
-  return found[1] === null ? digits(found[0]) : `${digits(found[0])} ± ${digits(found[1])}`;
+  const entry = run.numbers[name];
+  if (!entry) return "";
+  return entry[1] === null ? digits(entry[0]) : `${digits(entry[0])} ± ${digits(entry[1])}`;
 }
 
 const key = (run, column) => (column in run ? run[column] : run.numbers[column]?.[0]);
@@ -32,19 +32,19 @@ const key = (run, column) => (column in run ? run[column] : run.numbers[column]?
 function compare(a, b) {
   const [x, y] = [key(a, shown.sort), key(b, shown.sort)];
   if (x === y) return a.id < b.id ? -1 : 1;
-  if (x === undefined || x === null) return 1; // what was not measured is last, either way
+  if (x === undefined || x === null) return 1; // missing values come last in both orders
   if (y === undefined || y === null) return -1;
   const order = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y));
   return shown.down ? -order : order;
 }
 
-// Anywhere in the text; but seed1 is not the beginning of seed10.
+// A word matches anywhere in the text, but seed1 does not match seed10.
 function occurs(word, text) {
   if (!/seed\d+$/.test(word)) return text.includes(word);
   return text.split(word).slice(1).some((rest) => !/^\d/.test(rest));
 }
 
-function wanted(run) {
+function matchesFilter(run) {
   const text = [run.id, run.tier, run.state, run.note, ...run.rows].join(" ").toLowerCase();
   const words = byId("filter").value.toLowerCase().split(/\s+/);
   return words.every((word) => occurs(word, text))
@@ -55,8 +55,8 @@ function wanted(run) {
 const columns = () => [...byId("columns").selectedOptions].map((option) => option.value);
 
 function drawTable() {
-  const every = [...ABOUT, ...columns()];
-  const head = every.map((column) => {
+  const shownColumns = [...ABOUT, ...columns()];
+  const head = shownColumns.map((column) => {
     const title = column === "id" ? "run" : column;
     const mark = shown.sort === column ? (shown.down ? " ↓" : " ↑") : "";
     const button = make("button", title + mark, { type: "button", "data-column": column });
@@ -69,12 +69,12 @@ function drawTable() {
     return make("th", button, { "aria-sort": order });
   });
   byId("table").tHead.replaceChildren(make("tr", [make("th", "compare"), ...head]));
-  const found = runs.filter(wanted).sort(compare);
-  byId("table").tBodies[0].replaceChildren(...found.flatMap((run) => rowsOf(run, every)));
-  byId("count").textContent = `${found.length} of ${runs.length} runs`;
+  const matches = runs.filter(matchesFilter).sort(compare);
+  byId("table").tBodies[0].replaceChildren(...matches.flatMap((run) => rowsOf(run, shownColumns)));
+  byId("count").textContent = `${matches.length} of ${runs.length} runs`;
 }
 
-function rowsOf(run, every) {
+function rowsOf(run, shownColumns) {
   const tick = make("input", [], { type: "checkbox", "aria-label": `compare ${run.id}` });
   tick.checked = shown.chosen.has(run.id);
   tick.onchange = () => {
@@ -86,14 +86,14 @@ function rowsOf(run, every) {
     shown.open.has(run.id) ? shown.open.delete(run.id) : shown.open.add(run.id);
     drawTable();
   };
-  const cells = every.map((column) => {
+  const cells = shownColumns.map((column) => {
     if (column === "id") return make("td", [name, make("div", run.rows[0] ?? "", { class: "dim" })]);
     if (column === "state") return make("td", make("span", run.state, { class: `chip ${run.state}`, title: run.note }));
     return make("td", column in run ? digits(run[column]) : number(run, column));
   });
   const row = make("tr", [make("td", tick), ...cells], { "data-run": run.id });
   if (!shown.open.has(run.id)) return [row];
-  return [row, make("tr", make("td", inside(run), { colspan: every.length + 1 }))];
+  return [row, make("tr", make("td", inside(run), { colspan: shownColumns.length + 1 }))];
 }
 
 function pairs(entries) {
@@ -135,7 +135,7 @@ function curve(run, name) {
   const range = (values) => [Math.min(...values), Math.max(...values)];
   const [x0, x1] = range(points.map(([x]) => x));
   const sorted = points.map(([, y]) => y).sort((a, b) => a - b);
-  // The first epochs would flatten all that follows.
+  // Without the lowest 5 %, since the first epochs would flatten the rest of the curve.
   const y0 = name === "elbo" ? sorted[Math.floor(sorted.length / 20)] : sorted[0];
   const y1 = sorted[sorted.length - 1];
   const x = (value) => edge + (value - x0) / (x1 - x0 || 1) * (width - edge - 8);
@@ -164,7 +164,7 @@ function curve(run, name) {
 }
 
 function drawSide() {
-  const chosen = [...shown.chosen].map((id) => runs.find((run) => run.id === id)); // the first ticked is first
+  const chosen = [...shown.chosen].map((id) => runs.find((run) => run.id === id)); // in the order in which they were ticked
   byId("hint").hidden = chosen.length > 0;
   const line = (name, values, mark = false) => make("tr", [make("th", name), ...values.map((value) => make("td", value))],
     mark ? { class: "different" } : {});
