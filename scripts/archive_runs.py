@@ -19,13 +19,14 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vaebench import layout
 from vaebench.atomic import write_text
 from vaebench.errors import UserError
 from vaebench.reporting.match import match
 from vaebench.reporting.papers import TIERS, Paper, load_papers
 from vaebench.reporting.runs import Run, find_runs
 
-TEXTS = ("config.yaml", "provenance.json", "results.json", "status.json", "metrics.jsonl")
+TEXTS = (layout.CONFIG, layout.PROVENANCE, layout.RESULTS, layout.STATUS, layout.METRICS)
 
 
 def keep(outputs: Path, kept: Path, tiers: Collection[str]) -> list[Run]:
@@ -61,8 +62,8 @@ def copy(run: Run, directory: Path, pictures: Collection[str]) -> None:
     """Copy a run to a temporary folder, then move it, so that an interruption leaves the former copy."""
     new = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    shown = [run.file(f"figures/{name}.png") for name in pictures]
-    for path in (*(run.path / name for name in TEXTS), *run.path.glob("arrays/*.npz"), *shown):
+    shown = [run.file(f"{layout.FIGURES}/{name}.png") for name in pictures]
+    for path in (*(run.path / name for name in TEXTS), *run.path.glob(f"{layout.ARRAYS}/*.npz"), *shown):
         if path.is_file():
             target = new / path.relative_to(run.path)
             target.parent.mkdir(parents=True, exist_ok=True)

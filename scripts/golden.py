@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
+from vaebench import layout
 from vaebench.config.paths import conf_dir
 from vaebench.runner.experiment import run
 
@@ -185,15 +186,15 @@ def fingerprint(name: str, outputs: Path, places: dict[str, str]) -> dict[str, s
         config = compose("train", overrides=words)
     with redirect_stdout(io.StringIO()):
         results = run(config)
-    (directory,) = outputs.glob("*/*/*/seed*/v*")
-    weights = torch.load(directory / "checkpoints/best.pt", weights_only=True)["model"]
+    (directory,) = layout.find_run_directories(outputs)
+    weights = torch.load(directory / layout.CHECKPOINTS / "best.pt", weights_only=True)["model"]
     arrays = {
         str(path.relative_to(directory)): stored
-        for path in sorted(directory.glob("arrays/*.npz"))
+        for path in sorted(directory.glob(f"{layout.ARRAYS}/*.npz"))
         for stored in [dict(np.load(path))]
     }
     texts = {str(path.name): path.read_text() for path in sorted(directory.glob("sentences/*.txt"))}
-    lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (directory / layout.METRICS).read_text().splitlines()]
     facts = {key: value for key, value in results.items() if key != "run"}
     return {
         # Where the corpus and the images lie is part of their runs' hash.

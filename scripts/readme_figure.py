@@ -8,7 +8,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-LAYOUT = "CCT;RRT"
+from vaebench import layout
+
+MOSAIC = "CCT;RRT"
 FIGURES = {"C": "curves", "R": "reconstructions", "T": "tsne"}
 
 
@@ -18,8 +20,8 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="file for the picture")
     options = parser.parse_args()
     figure = Figure(figsize=(12, 4.2), layout="constrained")
-    for name, axis in figure.subplot_mosaic(LAYOUT, height_ratios=[1.55, 1]).items():
-        axis.imshow(imread(options.run / "figures" / f"{FIGURES[name]}.png"))
+    for name, axis in figure.subplot_mosaic(MOSAIC, height_ratios=[1.55, 1]).items():
+        axis.imshow(imread(options.run / layout.FIGURES / f"{FIGURES[name]}.png"))
         axis.set_axis_off()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.out, dpi=110)

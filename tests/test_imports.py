@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vaebench import layout
 from vaebench.config.paths import conf_dir
 
 ROOT = Path(__file__).parents[1]
@@ -192,3 +193,14 @@ def test_files_are_short_and_public_classes_say_what_they_are(path: Path) -> Non
     assert len(text.splitlines()) <= 300
     classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
     assert [c.name for c in classes if not c.name.startswith("_") and not ast.get_docstring(c)] == []
+
+
+def test_names_of_a_run_directory_stand_in_one_file() -> None:
+    literals = {value for value in vars(layout).values() if isinstance(value, str) and "." in value}
+    literals -= {value for name, value in vars(layout).items() if name.startswith("__")}
+    assert {"results.json", "config.yaml", "lock.json"} <= literals
+    for path in [*FILES, *(ROOT / "scripts").rglob("*.py")]:
+        constants = {
+            node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)
+        }
+        assert path.name == "layout.py" or not constants & literals, path

@@ -92,9 +92,10 @@ class Model(nn.Module):
     ) -> Terms:
         """Return the log densities of a batch under S samples of q(z|x).
 
-        Known `q` and `p` are used as they are. `kl_weight` goes to `encode`.
+        Known `q` and `p` are used as they are. `kl_weight` is for iterative posteriors.
         """
-        q = self.encode(x, kl_weight) if q is None else q
+        if q is None:
+            q = self.encode(x, kl_weight) if self.has_iterative_posterior else self.encode(x)
         p = self.prior_distribution() if p is None else p
         z, log_qz_x = q.rsample_with_log_prob(num_samples)
         return Terms(self.log_px_z(z, x), z, q, p, log_qz_x)

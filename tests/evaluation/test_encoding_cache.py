@@ -122,12 +122,12 @@ def test_a_run_that_ctrl_c_ends_while_it_encodes_ends_with_the_numbers_of_a_whol
     expected = small_run(tmp_path / "whole", *words)
     real, sizes = LatentModel.encode, list[int]()
 
-    def encode_with_a_signal(model: LatentModel, x: torch.Tensor) -> Any:
+    def encode_with_a_signal(model: LatentModel, x: torch.Tensor, *kl_weight: Any) -> Any:
         if not model.training and not torch.is_grad_enabled() and len(x) <= encoding_cache.BETWEEN_CHECKS:
             sizes.append(len(x))
             if len(sizes) == 2:
                 signal.raise_signal(signal.SIGINT)
-        return real(model, x)
+        return real(model, x, *kl_weight)
 
     monkeypatch.setattr(LatentModel, "encode", encode_with_a_signal)
     with pytest.raises(Interrupted):

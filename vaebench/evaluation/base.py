@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vaebench import layout
 from vaebench.atomic import write_bytes, write_text
 from vaebench.data.batches import in_order
 from vaebench.data.spec import DataSpec, SplitName, Splits
@@ -157,7 +158,7 @@ class Context:
 
     def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Save arrays as `arrays/<name>.npz`."""
-        save_npz(self._path(f"arrays/{name}.npz"), arrays)
+        save_npz(self._path(f"{layout.ARRAYS}/{name}.npz"), arrays)
 
     def save_text(self, name: str, text: str) -> None:
         """Save a text as `<name>.txt`."""
@@ -167,7 +168,7 @@ class Context:
         """Save a matplotlib figure as `figures/<name>.png`."""
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
-        write_bytes(self._path(f"figures/{name}.png"), buffer.getvalue())
+        write_bytes(self._path(f"{layout.FIGURES}/{name}.png"), buffer.getvalue())
 
     def _path(self, name: str) -> Path:
         return self.directory / name if self.outputs is None else self.outputs.path(name)

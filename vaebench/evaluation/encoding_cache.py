@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaebench import layout
 from vaebench.distributions import Gaussian
-from vaebench.evaluation.partial_results import FOLDER, PartialResults
+from vaebench.evaluation.partial_results import PartialResults
 from vaebench.model import Model
 from vaebench.seeding import derive_seed, seeded
 
@@ -70,5 +71,5 @@ def scratch_of(directory: Path, split: str, model: Model, x: Tensor, size: int) 
 
 def forget(directory: Path) -> None:
     """Delete all cached encodings of a run. Call it once no evaluation is left to do."""
-    for path in (directory / FOLDER).glob("encoded_*.npz"):
+    for path in (directory / layout.PARTIAL_RESULTS).glob("encoded_*.npz"):
         path.unlink()

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaebench import layout
 from vaebench.atomic import write_bytes
 
 SAVE_SECONDS = 20.0
-FOLDER = "scratch"
 
 
 class PartialResults:
@@ -24,7 +24,7 @@ class PartialResults:
         """`version` is that of the evaluator. `options` are the estimate's options, and the sizes of its
         chunks if random numbers are seeded per chunk."""
         file = "_".join(map(str, (name, f"v{version}", *options)))
-        self.path: Path = directory / FOLDER / f"{file}.npz"
+        self.path: Path = directory / layout.PARTIAL_RESULTS / f"{file}.npz"
         self._saved_at = monotonic()
 
     def load(self) -> dict[str, np.ndarray] | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
+from vaebench import layout
 from vaebench.reporting.published_values import mean_and_error
 from vaebench.reporting.report import TargetReport
 from vaebench.reporting.row_values import parts_of
@@ -44,13 +45,13 @@ def first_run(report: TargetReport, row: str) -> Run:
 
 def picture_of(report: TargetReport, row: str, name: str) -> Path | None:
     """Return the path of a picture, from the smallest seed that has it."""
-    paths = [run.file(f"figures/{name}.png") for run in report.drawn[row].runs.values()]
+    paths = [run.file(f"{layout.FIGURES}/{name}.png") for run in report.drawn[row].runs.values()]
     return next((path for path in paths if path.is_file()), None)
 
 
 def arrays_of(run: Run, name: str) -> dict[str, np.ndarray]:
     """Return stored arrays, or an empty mapping if they cannot be read."""
-    return load_arrays(run.file(f"arrays/{name}.npz"))
+    return load_arrays(run.file(f"{layout.ARRAYS}/{name}.npz"))
 
 
 def label_of(report: TargetReport, measure: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from vaebench import layout
 from vaebench.atomic import finite
 from vaebench.reporting.provenance import attempt_of
 from vaebench.reporting.report import Report
@@ -72,7 +73,7 @@ def pictures_of(run: Run, left: int) -> tuple[dict[str, str], int]:
     A picture that cannot be read, or comes when no bytes are left, has its path in place of the data.
     """
     pictures = {}
-    for path in sorted((run.path / "figures").glob("*.png")):
+    for path in sorted((run.path / layout.FIGURES).glob("*.png")):
         if left <= 0:
             pictures[path.stem] = str(path)
             continue

@@ -8,6 +8,7 @@ from functools import reduce
 
 import numpy as np
 
+from vaebench import layout
 from vaebench.reporting.bootstrap import Sample, draws
 from vaebench.reporting.measurements import Number
 from vaebench.reporting.papers import MEASURE
@@ -117,7 +118,7 @@ def per_datum(run: Run, measurement: str, number: Number) -> tuple[np.ndarray | 
     if measurement not in PER_DATUM:
         return None, None
     pattern, array, sign = PER_DATUM[measurement]
-    name = f"arrays/{pattern.format(n=number.n, **number.settings)}.npz"
+    name = f"{layout.ARRAYS}/{pattern.format(n=number.n, **number.settings)}.npz"
     stored = load_arrays(run.path / number.files.get(name, name))
     if array not in stored:
         return None, None

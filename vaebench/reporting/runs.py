@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,17 +15,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from vaebench import layout
 from vaebench.atomic import read_json
 from vaebench.errors import UserError
 from vaebench.lock import holder_of
 from vaebench.reporting.experiments import leaves_of
 from vaebench.reporting.measurements import Number, files_of, left_out, numbers_of
-
-RUN = re.compile(
-    r"^(?P<dataset>[^/]+)/(?P<model>[^/]+)/(?P<hash>[0-9a-f]{8})/seed(?P<seed>\d+)/(?P<version>v\d+)$"
-)
-SCHEMA_VERSION = 1
-"""Version of results.json that this vaebench reads; a run with another version is unreadable."""
 
 COLUMNS = ("dataset", "model", "hash", "seed", "version", "tier", "state", "note", "path")
 """Columns of `load_runs` after the name of the run."""
@@ -54,7 +48,7 @@ class Run:
     results: dict[str, Any]
 
     def __str__(self) -> str:
-        return f"{self.dataset}/{self.model}/{self.hash}/seed{self.seed}/{self.version}"
+        return str(layout.RunName(self.dataset, self.model, self.hash, self.seed, self.version))
 
     @property
     def tier(self) -> str:
@@ -86,7 +80,7 @@ class Run:
     def _config(self) -> tuple[dict[str, Any], str]:
         """Content of config.yaml and a message about what is wrong with it, or ''."""
         try:
-            content = yaml.load((self.path / "config.yaml").read_text(), Loader)
+            content = yaml.load((self.path / layout.CONFIG).read_text(), Loader)
         except (OSError, ValueError, yaml.YAMLError) as error:
             return {}, f"config.yaml cannot be read: {' '.join(str(error).split())}"
         return (content, "") if isinstance(content, dict) else ({}, "config.yaml is not a mapping")
@@ -103,10 +97,10 @@ class Run:
 
     def _truncated(self) -> Iterator[Path]:
         """Yield arrays and pictures whose end is missing."""
-        for file in sorted(self.path.glob("arrays/*.npz")):
+        for file in sorted(self.path.glob(f"{layout.ARRAYS}/*.npz")):
             if not zipfile.is_zipfile(file):
                 yield file
-        for file in sorted(self.path.glob("figures/*.png")):
+        for file in sorted(self.path.glob(f"{layout.FIGURES}/*.png")):
             with file.open("rb") as picture:
                 picture.seek(max(0, file.stat().st_size - len(PNG_END)))
                 if picture.read() != PNG_END:
@@ -120,7 +114,7 @@ class Run:
     @cached_property
     def attempts(self) -> list[dict[str, Any]]:
         """Content of provenance.json: a record per start of the run."""
-        attempts = _read(self.path / "provenance.json")
+        attempts = _read(self.path / layout.PROVENANCE)
         attempts = attempts if isinstance(attempts, list) else []
         return [attempt for attempt in attempts if isinstance(attempt, dict)]
 
@@ -128,7 +122,7 @@ class Run:
     def epochs(self) -> list[dict[str, Any]]:
         """Epoch lines of metrics.jsonl, without an incomplete last line."""
         try:
-            lines = (self.path / "metrics.jsonl").read_text().splitlines()
+            lines = (self.path / layout.METRICS).read_text().splitlines()
             epochs = [json.loads(line) for line in lines if line.endswith("}")]
             return [line | {split: line[split] or {} for split in ("train", "valid")} for line in epochs]
         except (OSError, ValueError, KeyError, TypeError):
@@ -137,39 +131,26 @@ class Run:
 
 def find_runs(outputs: Path) -> Iterator[Run]:
     """Yield the runs below `outputs` in the order of their paths."""
-    for folder in sorted(outputs.glob("*/*/*/seed*/v*")):
-        match = RUN.match(folder.relative_to(outputs).as_posix())
-        if match:
-            yield read_run(folder, match.groupdict())
+    yield from map(read_run, layout.find_run_directories(outputs))
 
 
-def read_run(folder: Path, name: dict[str, str]) -> Run:
+def read_run(folder: Path) -> Run:
     """Read a run directory. The lock decides whether the run is running or was killed."""
     try:
-        status = read_json(folder / "status.json") or {}
+        status = read_json(folder / layout.STATUS) or {}
         if not isinstance(status, dict):
             raise UserError("status.json is not a mapping")
-        results = read_json(folder / "results.json") or {}
+        results = read_json(folder / layout.RESULTS) or {}
         check_results(results)
     except (UserError, OSError) as error:
         status, results = {"state": "unreadable", "reason": str(error)}, {}
     state, note = status.get("state", "new"), status.get("reason", "")
-    holder = holder_of(folder / "lock.json")
+    holder = holder_of(folder / layout.LOCK)
     if holder is not None:
         state, note = "running", f"host {holder.get('host', '?')}, pid {holder.get('pid', '?')}"
     elif state == "running":
         state, note = "killed", "the same command resumes from the last checkpoint"
-    return Run(
-        path=folder,
-        dataset=name["dataset"],
-        model=name["model"],
-        hash=name["hash"],
-        seed=int(name["seed"]),
-        version=name["version"],
-        state=state,
-        note=note,
-        results=results,
-    )
+    return Run(folder, *layout.run_name(folder), state=state, note=note, results=results)
 
 
 def check_results(results: Any) -> None:
@@ -177,8 +158,8 @@ def check_results(results: Any) -> None:
     if results == {}:
         return
     version = results.get("schema_version") if isinstance(results, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UserError(f"results.json has schema version {version}; expected {SCHEMA_VERSION}")
+    if version != layout.SCHEMA_VERSION:
+        raise UserError(f"results.json has schema version {version}; expected {layout.SCHEMA_VERSION}")
     try:
         results["run"]["tier"], results["training"].items()
         numbers_of(results), files_of(results)
