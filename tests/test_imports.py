@@ -196,11 +196,10 @@ def test_files_are_short_and_public_classes_say_what_they_are(path: Path) -> Non
 
 
 def test_names_of_a_run_directory_stand_in_one_file() -> None:
-    literals = {value for value in vars(layout).values() if isinstance(value, str) and "." in value}
-    literals -= {value for name, value in vars(layout).items() if name.startswith("__")}
+    literals = {value for name, value in vars(layout).items() if name.isupper() and "." in str(value)}
+    literals = {value for value in literals if isinstance(value, str)}
     assert {"results.json", "config.yaml", "lock.json"} <= literals
     for path in [*FILES, *(ROOT / "scripts").rglob("*.py")]:
-        constants = {
-            node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)
-        }
+        nodes = ast.walk(ast.parse(path.read_text()))
+        constants = {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
         assert path.name == "layout.py" or not constants & literals, path
