@@ -13,7 +13,7 @@ from scripts.known_answers.rows import Row
 from scripts.known_answers.toys import chi_square, image_probabilities, small_pixelcnn, two_gaussians
 from vaebench.evaluation.likelihood.hmc import evaluate, transition
 from vaebench.likelihoods.bernoulli import Bernoulli
-from vaebench.networks.gated_pixelcnn import Shift
+from vaebench.networks.gated_layers import Shift
 
 
 def mixture() -> Iterator[Row]:

@@ -15,7 +15,8 @@ from vaebench.data.gmm import GaussianMixture
 from vaebench.data.spec import DataPaths
 from vaebench.distributions import bernoulli_log_prob
 from vaebench.models.latent import LatentModel
-from vaebench.networks.gated_pixelcnn import GatedPixelCNNDecoder, Shift
+from vaebench.networks.gated_layers import Shift
+from vaebench.networks.gated_pixelcnn import GatedPixelCNNDecoder
 from vaebench.posteriors.diagonal import DiagonalPosterior
 from vaebench.testing import LinearEncoder, LinearGaussian, latent_model, set_affine, toy_spec
 

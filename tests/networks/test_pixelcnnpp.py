@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from vaebench.distributions import bernoulli_log_prob
 from vaebench.errors import UserError
 from vaebench.likelihoods.logistic_mixture import LogisticMixture
-from vaebench.networks.pixelcnnpp import FirstLayer, GatedResNet, PixelCNNPPDecoder
+from vaebench.networks.pixelcnnpp import PixelCNNPPDecoder
+from vaebench.networks.pixelcnnpp_layers import FirstLayer, GatedResNet
 from vaebench.networks.raster import generate_naively
 
 LATENT_DIM = 3
