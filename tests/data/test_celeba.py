@@ -78,7 +78,10 @@ def test_the_spec_is_known_before_anything_is_there(paths):
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        (dict(list(faces().items())[:-1]), r"img_align_celeba holds 9 files; CelebA has 10 images"),
+        (
+            dict(list(faces().items())[:-1]),
+            r"img_align_celeba holds 9 files; expected the 10 images of CelebA",
+        ),
         (
             faces() | {"000003.jpg": png(np.zeros((64, 64, 3), np.uint8))},
             "000003.jpg.* expected 178x218 pixels",

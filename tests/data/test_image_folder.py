@@ -218,7 +218,9 @@ def test_a_damaged_member_is_named(paths):
 
 
 def test_a_path_without_images_is_an_error_at_once(paths, tmp_path):
-    with pytest.raises(DataError, match=rf"{paths.root}/pictures is neither a folder nor a \.zip"):
+    with pytest.raises(
+        DataError, match=rf"{paths.root}/pictures does not exist; expected a folder or a \.zip"
+    ):
         of(paths)
     (paths.root / "pictures").mkdir(parents=True)
     with pytest.raises(DataError, match="pictures holds no images"):
@@ -241,7 +243,7 @@ def test_a_path_without_images_is_an_error_at_once(paths, tmp_path):
 def test_an_empty_split_is_an_error_at_once(options, part, paths):
     put_folder(paths.root / "pictures", {f"{i}.png": plain(i) for i in range(10)})
     with pytest.raises(
-        DataError, match=rf"its 10 images leave none for {part}; change dataset\.valid_fraction"
+        DataError, match=rf"has 10 images, and none is left for {part}; change dataset\.valid_fraction"
     ):
         of(paths, **options)
 
@@ -288,7 +290,7 @@ def test_images_of_more_than_8_bits_are_refused_and_not_clipped(dtype, paths):
     content = io.BytesIO()
     Image.fromarray(np.full((4, 4), 4096, dtype)).save(content, format="TIFF")
     put_folder(paths.root / "pictures", {f"{i}.tiff": content.getvalue() for i in range(10)})
-    with pytest.raises(DataError, match="more than 8 bits a channel"):
+    with pytest.raises(DataError, match="more than 8 bits per channel"):
         of(paths, channels=1).load()
 
 

@@ -102,8 +102,8 @@ def test_a_changed_byte_is_noticed(paths):
         ({"X": np.zeros((32, 32, 3, 2), np.uint8)}, "no array 'y'"),
         ({"X": np.zeros((2, 32, 32, 3), np.uint8), "y": [[1], [2]]}, r"X has shape \[2, 32, 32, 3\]"),
         ({"X": np.zeros((32, 32, 3, 3), np.uint8), "y": [[1], [2]]}, r"expected \[32, 32, 3, 2\]"),
-        ({"X": np.zeros((32, 32, 3, 2)), "y": [[1], [2]]}, "X in bytes, .* not float64"),
-        ({"X": np.zeros((32, 32, 3, 2), np.uint8), "y": [[0], [2]]}, "y in 1 to 10"),
+        ({"X": np.zeros((32, 32, 3, 2)), "y": [[1], [2]]}, "X has type float64, expected uint8"),
+        ({"X": np.zeros((32, 32, 3, 2), np.uint8), "y": [[0], [2]]}, "y has values outside 1 to 10"),
         (
             {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": [[1, 2]]},
             r"y has shape \[1, 2\], expected \[N, 1\]",

@@ -33,11 +33,11 @@ def likelihood(*shape: int) -> DiscretizedLogistic:
 def naive_mass(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """The difference of torch's distribution function at the edges of each bin."""
     base = Uniform(torch.zeros_like(mean), torch.ones_like(mean))
-    law = TransformedDistribution(
+    logistic = TransformedDistribution(
         base, [SigmoidTransform().inv, AffineTransform(mean, log_scale.exp())], validate_args=False
     )
-    upper = torch.where(x == 1, 1.0, law.cdf(x + 0.5 / 255))
-    return upper - torch.where(x == 0, 0.0, law.cdf(x - 0.5 / 255))
+    upper = torch.where(x == 1, 1.0, logistic.cdf(x + 0.5 / 255))
+    return upper - torch.where(x == 0, 0.0, logistic.cdf(x - 0.5 / 255))
 
 
 def exact_log_mass(level: int, mean: float, log_scale: float) -> float:

@@ -78,9 +78,9 @@ def test_with_its_likelihood_a_channel_sees_those_before_it_in_its_pixel() -> No
     likelihood = LogisticMixture(shape, num_components=2, log_scale_range=(-7, 7))
     decoder = plusplus(shape, likelihood.parameter_shape[0], resnets=2)
     x = torch.rand(1, *shape, requires_grad=True)
-    law = likelihood._components(decoder(torch.randn(1, LATENT_DIM), x))
+    components = likelihood._components(decoder(torch.randn(1, LATENT_DIM), x))
     for channel in range(3):
-        means = law.channel_mean(channel, x.unsqueeze(1).unbind(2)[:channel]).sum(1)
+        means = components.channel_mean(channel, x.unsqueeze(1).unbind(2)[:channel]).sum(1)
         seen = earlier_pixels(means, x).flatten(2)  # [pixel, channel of x, pixel of x]
         earlier = torch.ones(12, 12, dtype=torch.bool).tril(-1)
         own = torch.eye(12, dtype=torch.bool)
