@@ -4,9 +4,9 @@ Uses random sentences of one length, batch 32, and SGD with gradients clipped at
 own process, so that the peak memory is that of the family. The plain loop has an embedding, nn.LSTM and
 nn.Linear of the language model's sizes, and cross entropy. One process trains it and vaebench's language
 model in turn on the same batch; the last line is the ratio of the median times of a step. --paper uses the
-sizes of Yahoo Answers (512, 1024, 20,000 words, 80 tokens), also measures evaluation, and prints the estimated
-time of full training and perplexity. A semi-amortised step costs about twenty times as much as the others, so
-that only a tenth as many are timed.
+sizes of Yahoo Answers (512, 1024, 20,000 words, 80 tokens), also measures evaluation, and prints the
+estimated time of full training and perplexity. A semi-amortised step costs about twenty times as much as the
+others, so that only a tenth as many are timed.
 
     python -m scripts.bench_text [--paper] [--hidden 256] [--tokens 14] [--steps 20] [--threads 2]
                                  [--device cpu] [--precision highest] [--families lstm_lm ...]

@@ -1,4 +1,4 @@
-"""CelebA: small files in the official layout."""
+"""Tests of CelebA on small files in the official layout."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def few(monkeypatch) -> None:
 
 
 def faces() -> dict[str, bytes]:
-    """Images of one level each in the middle 108 x 108, in the order of their names, black around it."""
+    """Return images, by name, of one level each in the central 108 x 108 pixels, black outside."""
     files = {}
     for i in range(NUM):
         x = np.zeros((218, 178, 3), dtype=np.uint8)

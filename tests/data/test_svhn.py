@@ -1,4 +1,4 @@
-"""SVHN: small files of the official format."""
+"""Tests of SVHN on small files of the official format."""
 
 from pathlib import Path
 from urllib.error import URLError
@@ -24,7 +24,7 @@ def paths(tmp_path: Path, monkeypatch) -> DataPaths:
 
 
 def content(part: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images `[N, H, W, 3]` and the file's labels, 1 to 10."""
+    """Return images `[N, H, W, 3]` and the file's labels, 1 to 10."""
     rng = np.random.default_rng([seed, SIZES[part]])
     num = SIZES[part]
     return rng.integers(0, 256, (num, 32, 32, 3), dtype=np.uint8), 10 - np.arange(num, dtype=np.uint8) % 10

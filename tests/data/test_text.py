@@ -1,4 +1,4 @@
-"""Folders of sentences: what becomes of every line, batches, and what is refused."""
+"""Tests of folders of sentences: lines, marks, batches, and errors."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_nothing_is_lost_in_silence(
 
 
 def test_marks_around_a_line_are_those_that_it_gets_anyway(tmp_path: Path) -> None:
-    """One END a sentence, as without: two would halve the perplexity of a file that has them."""
+    """Marks in a file must not add a second END per sentence: it would halve the perplexity."""
     plain = text_of(write_corpus(tmp_path / "plain")).load()
     folder = write_corpus(tmp_path / "c", train=[f"<s> {line} </s>" for line in TRAIN], test=["a </s>"])
     marked = text_of(folder, max_words=6)  # of the longest training sentence, without its marks
@@ -165,7 +165,7 @@ def epoch_of(batches: Batches, epoch: int) -> list[torch.Tensor]:
 
 
 def mixed_split(mixes: bool) -> Split:
-    """Sentence i is i % 3 + 1 times word i."""
+    """Build a split whose sentence i is word i, repeated i % 3 + 1 times."""
     spec = spec_of(num_words=11, length=9)
     lines = [" ".join([chr(ord("a") + i)] * (i % 3 + 1)) for i in range(11)]
     split = split_of(spec, *lines)
