@@ -67,32 +67,32 @@ def measure(family: str, convolutions: str, steps: int, threads: int, device: st
         None,
         compiled=device == "cuda",
     )
-    taken = []
+    times = []
     for number in range(steps + 3):
         x = batches(0, number % len(batches))
         started = time.perf_counter()
         step(x, torch.tensor(number, device=device))
         if device == "cuda":
             torch.cuda.synchronize()
-        taken.append(time.perf_counter() - started)
+        times.append(time.perf_counter() - started)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
     peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else used / 2**10
     elbo = validate(model, valid.to(torch.device(device)), 0)["elbo"] if real else None
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    median = statistics.median(taken[3:])  # the first steps allocate memory, or compile
+    median = statistics.median(times[3:])  # the first steps allocate memory, or compile
     print(json.dumps({"ms": 1e3 * median, "mib": peak, "parameters": parameters, "elbo": elbo}))
 
 
 def in_its_own_process(family: str, convolutions: str, options: argparse.Namespace, real: bool) -> Any:
     arguments = [family, convolutions, options.steps, options.threads, options.device, int(real)]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "scripts.bench_families", "--one", *map(str, arguments)],
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        return done.stderr.strip().splitlines()[-1]
-    return json.loads(done.stdout.splitlines()[-1])
+    if process.returncode:
+        return process.stderr.strip().splitlines()[-1]
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def families() -> list[str]:

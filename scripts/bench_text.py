@@ -152,11 +152,11 @@ def measure(
     if model.has_iterative_posterior:
         steps = math.ceil(steps / 10)
     warm = 2 if steps > 1 else 0  # the first steps allocate memory
-    taken = [timed(step, device) for _ in range(warm + steps)][warm:]
+    times = [timed(step, device) for _ in range(warm + steps)][warm:]
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
     peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else used / 2**10
     numbers = {
-        "step": statistics.median(taken),
+        "step": statistics.median(times),
         "mib": peak,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
@@ -179,11 +179,11 @@ def in_its_own_process(family: str, sizes: dict[str, int], options: argparse.Nam
         options.precision,
         int(options.paper),
     ]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "scripts.bench_text", "--one", *map(str, arguments)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def print_families(sizes: dict[str, int], options: argparse.Namespace) -> None:
@@ -212,15 +212,15 @@ def compare(sizes: dict[str, int], steps: int, device: str) -> None:
     """Time vaebench's step and the plain loop in turn; print the ratio of the medians as the last line."""
     ours, _, x = family_step("lstm_lm", sizes, device)
     bare = bare_step(sizes, device, x)
-    taken: dict[str, list[float]] = {"ours": [], "bare": []}
+    times: dict[str, list[float]] = {"ours": [], "bare": []}
     warm = 2 if steps > 1 else 0  # the first steps allocate memory
     for number in range(steps + warm):
         pair = (("ours", ours), ("bare", bare)) if number % 2 else (("bare", bare), ("ours", ours))
         for name, step in pair:
             seconds = timed(step, device)
             if number >= warm:
-                taken[name].append(seconds)
-    medians = {name: statistics.median(values) for name, values in taken.items()}
+                times[name].append(seconds)
+    medians = {name: statistics.median(values) for name, values in times.items()}
     print(
         f"median ms per step: ours {1e3 * medians['ours']:.1f}, plain nn.LSTM loop "
         f"{1e3 * medians['bare']:.1f}"

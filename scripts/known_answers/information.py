@@ -96,15 +96,17 @@ def probes() -> Iterator[Row]:
 
 def propagation() -> Iterator[Row]:
     """Compare an affine layer of full rank, which loses no information, and one from two units to one."""
-    kept = WrongPosterior(LinearGaussian.make(gains=(1.2, 0.5)), shift=0.8)
+    lossless = WrongPosterior(LinearGaussian.make(gains=(1.2, 0.5)), shift=0.8)
     lossy = latent_model(toy_spec((1,)), 2)
     set_affine(lossy.posterior.mean, torch.tensor([[1.0], [0.6]]), 0.0)
     set_affine(lossy.posterior.logvar, 0.0, torch.tensor([-0.7, 0.0]))
     set_affine(lossy.decoder.output, torch.tensor([[0.0, 2.0]]), 5.0)
     x = torch.randn(22_000, 1, generator=torch.Generator().manual_seed(0))
     lossy_mi = [0.5 * math.log(1 + math.exp(0.7) + 0.36), 0.5 * math.log(1 + 0.36)]
-    data = kept.toy.sample(22_000)
-    yield from propagated("affine layer, 2 to 6 units", kept.model(), data, [kept.mutual_information] * 2)
+    data = lossless.toy.sample(22_000)
+    yield from propagated(
+        "affine layer, 2 to 6 units", lossless.model(), data, [lossless.mutual_information] * 2
+    )
     yield from propagated("layer from 2 units to 1", lossy, x, lossy_mi)
 
 

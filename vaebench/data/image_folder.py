@@ -101,11 +101,11 @@ def read_folders(names: tuple[str, ...]) -> tuple[list[str | None], list[int] | 
     if "train" in first and first <= SPLIT_FOLDERS.keys():
         splits = [SPLIT_FOLDERS[folder[0]] for folder in folders]
         folders = [folder[1:] for folder in folders]
-    own = [folder[-1] if folder else "" for folder in folders]
-    classes = sorted(set(own))
+    parents = [folder[-1] if folder else "" for folder in folders]
+    classes = sorted(set(parents))
     if len(classes) < 2 or "" in classes:
         return splits, None
-    return splits, [classes.index(name) for name in own]
+    return splits, [classes.index(name) for name in parents]
 
 
 def partition(

@@ -84,10 +84,10 @@ class MNISTStatic:
     ) -> None:
         self.paths = paths
         folders = ("", "binarized_mnist/", "MNIST/")
-        found = [find(paths.root, [folder + file for folder in folders]) for file in self.FILES]
-        self.files = [path for path in found if path is not None]
-        if 0 < len(self.files) < len(found):
-            missing = ", ".join(f for f, path in zip(self.FILES, found, strict=True) if path is None)
+        candidates = [find(paths.root, [folder + file for folder in folders]) for file in self.FILES]
+        self.files = [path for path in candidates if path is not None]
+        if 0 < len(self.files) < len(candidates):
+            missing = ", ".join(f for f, path in zip(self.FILES, candidates, strict=True) if path is None)
             raise DataError(
                 f"Found {self.files[0]}, but not {missing}. Add the missing files, or remove all."
             )
@@ -118,12 +118,12 @@ class MNISTStatic:
 
 def mnist_files(paths: DataPaths) -> dict[str, Path] | None:
     """Return the path of each of the four official files, unpacked or as .gz; None if one is missing."""
-    found = {
+    files = {
         name: find(paths.root, [f"MNIST/raw/{name}", f"MNIST/raw/{name}.gz"])
         or find(paths.cache, [f"MNIST/raw/{name}"])
         for name in SHA256
     }
-    return None if None in found.values() else {name: path for name, path in found.items() if path}
+    return None if None in files.values() else {name: path for name, path in files.items() if path}
 
 
 def unpacked_folder(paths: DataPaths) -> Path | None:

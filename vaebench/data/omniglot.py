@@ -137,24 +137,24 @@ def read_chardata(path: Path) -> tuple[Images, Images]:
 def find_archives(paths: DataPaths) -> list[Path]:
     """Return the paths of both archives of drawings, or none. Raises DataError if only one exists."""
     folders = ("omniglot-py/", "omniglot/", "")
-    found = [find(paths.root, [folder + name for folder in folders]) for name in ARCHIVES]
-    archives = [path for path in found if path is not None]
+    paths_or_none = [find(paths.root, [folder + name for folder in folders]) for name in ARCHIVES]
+    archives = [path for path in paths_or_none if path is not None]
     if len(archives) == 1:
-        missing = next(name for name, path in zip(ARCHIVES, found, strict=True) if path is None)
+        missing = next(name for name, path in zip(ARCHIVES, paths_or_none, strict=True) if path is None)
         raise DataError(f"Found {archives[0]}, but not {missing}. Add it, or remove the first.")
     return archives
 
 
 def read_drawings(listed: list[ImageFiles], cache: Path) -> Images:
     """Return grey levels `[N, 1, 28, 28]` (uint8) and alphabets of all drawings, by archive and file name."""
-    drawn = [PurePosixPath(name) for files in listed for name in files.names]
-    alphabets = [name.parts[-3] if len(name.parts) > 2 else "" for name in drawn]
+    drawings = [PurePosixPath(name) for files in listed for name in files.names]
+    alphabets = [name.parts[-3] if len(name.parts) > 2 else "" for name in drawings]
     classes = sorted(set(alphabets))
-    if (len(drawn), len(classes)) != (NUM_DRAWINGS, NUM_ALPHABETS):
+    if (len(drawings), len(classes)) != (NUM_DRAWINGS, NUM_ALPHABETS):
         where = " and ".join(str(files.source) for files in listed)
         raise DataError(
-            f"{where} hold {len(drawn):,} drawings of {len(classes)} alphabets; the official archives hold "
-            f"{NUM_DRAWINGS:,} of {NUM_ALPHABETS}. Download them again."
+            f"{where} hold {len(drawings):,} drawings of {len(classes)} alphabets; the official archives "
+            f"hold {NUM_DRAWINGS:,} of {NUM_ALPHABETS}. Download them again."
         )
     shape, recipe = (1, SIDE, SIDE), "ink, area-averaged"
     x = np.concatenate([decode(files, shape, ink, recipe, cache) for files in listed])

@@ -146,14 +146,14 @@ def read_sentences(path: Path, max_words: int, too_long: TooLong) -> Sentences:
             f"{max_words}; {len(longer)} sentences are longer. Raise dataset.max_words, or use "
             "dataset.too_long=drop or cut."
         )
-    kept = [words for words in lines if words and (too_long == "cut" or len(words) <= max_words)]
-    if not kept:
+    sentences = [words for words in lines if words and (too_long == "cut" or len(words) <= max_words)]
+    if not sentences:
         raise DataError(
             f"{path} has no sentence of 1 to {max_words} words; expected at least one. Check the file, or "
             "raise dataset.max_words."
         )
     empty_lines = sum(not words for words in lines)
-    return Sentences([words[:max_words] for words in kept], empty_lines, len(longer), marks)
+    return Sentences([words[:max_words] for words in sentences], empty_lines, len(longer), marks)
 
 
 def without_marks(words: list[str], counts: Counts) -> list[str]:
@@ -210,8 +210,8 @@ def report(path: Path, counts: Counts, max_words: int, too_long: TooLong) -> Non
     if counts["empty_lines"]:
         changes.append(f"{counts['empty_lines']} empty lines were left out")
     if counts["too_long"]:
-        done = "left out" if too_long == "drop" else "cut"
-        changes.append(f"{counts['too_long']} sentences of more than {max_words} words were {done}")
+        action = "left out" if too_long == "drop" else "cut"
+        changes.append(f"{counts['too_long']} sentences of more than {max_words} words were {action}")
     changes += [text.format(counts[name]) for name, text in MARK_MESSAGES.items() if counts[name]]
     if changes:
         log.warning("%s: %s.", path, "; ".join(changes))

@@ -114,8 +114,8 @@ class _PixelHeadSampler:
         # after the first, whose input differs, are computed together.
         parts = [part for part in (slice(0, 1), slice(1, None)) if layers[part]]
         self.rows = [_layer_rows(layers[part], norms[part], z, x.shape[3]) for part in parts]
-        self.drawn = self.rows[0].row[0, :, :, -x.shape[1] :]
-        self.columns = self.drawn.unbind(1)
+        self.x_row = self.rows[0].row[0, :, :, -x.shape[1] :]
+        self.columns = self.x_row.unbind(1)
         weight, bias = as_matrix(decoder.output)
         self.bias = bias[:, None, None]
         self.output = z.new_zeros(len(z), len(bias), 1, 1)
@@ -132,7 +132,7 @@ class _PixelHeadSampler:
     def begin_row(self, i: int) -> None:
         """Compute the terms of row i that depend on the rows above, in every layer."""
         if i > 0:
-            self.drawn.copy_(self.x[:, :, i - 1].transpose(1, 2))
+            self.x_row.copy_(self.x[:, :, i - 1].transpose(1, 2))
             for rows in self.rows:
                 rows.push(rows.row)
         self.rows[0].row[0, :, :, : -self.x.shape[1]] = self.maps[i]

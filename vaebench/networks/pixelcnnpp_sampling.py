@@ -1,7 +1,7 @@
 """Cached sampling from PixelCNN++: stream `down` row by row, stream `down_right` pixel by pixel.
 
 At half the resolution a row is computed at every second row, and a pixel at every second pixel of such a row.
-All inputs of that pixel come before the current pixel in raster order; nothing before it depends on it.
+Its inputs come before the current pixel in raster order, and only the current and later pixels depend on it.
 """
 
 from __future__ import annotations
