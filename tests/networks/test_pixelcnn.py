@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.networks.sampling import assert_samples_agree
 from vaebench.distributions import bernoulli_log_prob
 from vaebench.errors import UserError
 from vaebench.networks.gated_pixelcnn import GatedPixelCNNDecoder
 from vaebench.networks.mlp import MLPDecoder
 from vaebench.networks.pixel_head import MaskedConv2d, PixelHeadDecoder
-from vaebench.networks.raster import generate_naively
 
 LATENT_DIM = 3
 MLP: dict[str, Any] = {
@@ -200,23 +200,8 @@ def test_probabilities_of_all_images_sum_to_one(decoder: Any) -> None:
 def test_cached_sampling_draws_what_the_naive_sampler_draws(make: Any, channels: int, num: int) -> None:
     shape = (channels, 5, 6)
     decoder, z = make(shape), torch.randn(num, LATENT_DIM)
-    logits: list[list[Tensor]] = [[], []]
-
-    def pick(parameters: Tensor, seen: list[Tensor], generator: torch.Generator) -> Tensor:
-        seen.append(parameters)
-        return torch.bernoulli(torch.sigmoid(parameters), generator=generator)
-
-    draws = [
-        draw(partial(pick, seen=seen, generator=torch.Generator().manual_seed(1)))
-        for seen, draw in zip(
-            logits,
-            (lambda p: decoder.sample(z, p), lambda p: generate_naively(decoder, z, shape, p)),
-            strict=True,
-        )
-    ]
-    assert torch.equal(*draws)
-    torch.testing.assert_close(torch.stack(logits[0]), torch.stack(logits[1]), atol=1e-5, rtol=1e-5)
-    assert 0.1 < draws[0].mean() < 0.9
+    images, _ = assert_samples_agree(decoder, z, shape)
+    assert 0.1 < images.mean() < 0.9
 
 
 def test_masks_by_hand() -> None:
