@@ -1,4 +1,4 @@
-"""What the benchmarks share: one VAE in our parts and in pythae's, with the same weights, and real data."""
+"""Shared parts of the benchmarks: one VAE in vaebench and in pythae, with the same weights, and MNIST."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TQDM_DISABLE", "1")  # before anything imports tqdm: bars would hide the numbers
+os.environ.setdefault(
+    "TQDM_DISABLE", "1"
+)  # before the first import of tqdm: progress bars would hide the numbers
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +40,7 @@ NODE: dict[str, Any] = {
 
 
 def load_mnist() -> Splits:
-    """MNIST, binarised once with a seed: the same bits for both sides."""
+    """Load MNIST, binarised once with a seed: vaebench and pythae get the same data."""
     paths = DataPaths(
         root=Path(os.environ.get("VAEBENCH_DATA", "data")),
         cache=Path(os.environ.get("VAEBENCH_CACHE", "~/.cache/vaebench")).expanduser(),
@@ -47,13 +49,13 @@ def load_mnist() -> Splits:
 
 
 def our_vae(seed: int) -> LatentModel:
-    """784-500-50-500-784, ReLU, Bernoulli."""
+    """Build vaebench's VAE: 784-500-50-500-784, ReLU, Bernoulli."""
     torch.manual_seed(seed)
     return build(NODE, spec=DataSpec("mnist", (1, 28, 28), "binary", 10))
 
 
 def pythae_vae(ours: LatentModel) -> Any:
-    """pythae's VAE with networks of the same shapes, and copies of the same weights."""
+    """Build pythae's VAE with networks of the same shapes and the same weights."""
     from pythae.models import VAE, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder

@@ -1,9 +1,9 @@
-"""What a training step of each family costs at the paper's size: milliseconds, examples a second, memory.
+"""Cost of a training step of each family at the paper's size: milliseconds, examples per second, memory.
 
-Every family of conf/model that takes binary 28 x 28 images, on random bits, in a process of its own, so that
-its peak memory is its own. With --convolutions bfloat16 the families with convolutional decoders run in both
-precisions, in turn, and train a little on MNIST from the same weights and batches: the last columns are the
-ELBOs (nats, in float32, on the same 1,000 validation images) that this gives.
+Measures every family of conf/model for binary 28 x 28 images, on random bits. Each family runs in its own
+process, so that the peak memory is that of the family. With --convolutions bfloat16, each family runs with
+float32 and with bfloat16 convolutions, and trains for --steps on MNIST from the same weights and batches. The
+last column is then the ELBO (nats, in float32, on the same 1,000 validation images).
 
     python -m scripts.bench_families [family ...] [--convolutions bfloat16] [--steps 20] [--threads 2]
 """
@@ -19,14 +19,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import scripts.bench_common as common  # first: it silences bars before anything makes them
+import scripts.bench_common as common  # first: it disables progress bars before tqdm is imported
 
 BATCH = 100
 VALIDATION = 1000
 
 
 def measure(family: str, convolutions: str, steps: int, threads: int, device: str, real: bool) -> None:
-    """Print a JSON line: milliseconds a step (median), peak memory in MiB, parameters, ELBO."""
+    """Print a JSON line: milliseconds per step (median), peak memory in MiB, parameters, ELBO."""
     import resource
 
     import torch
@@ -67,39 +67,41 @@ def measure(family: str, convolutions: str, steps: int, threads: int, device: st
         None,
         compiled=device == "cuda",
     )
-    taken = []
+    times = []
     for number in range(steps + 3):
         x = batches(0, number % len(batches))
         started = time.perf_counter()
         step(x, torch.tensor(number, device=device))
         if device == "cuda":
             torch.cuda.synchronize()
-        taken.append(time.perf_counter() - started)
+        times.append(time.perf_counter() - started)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
     peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else used / 2**10
     elbo = validate(model, valid.to(torch.device(device)), 0)["elbo"] if real else None
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    median = statistics.median(taken[3:])  # the first ones allocate, or compile
+    median = statistics.median(times[3:])  # the first steps allocate memory, or compile
     print(json.dumps({"ms": 1e3 * median, "mib": peak, "parameters": parameters, "elbo": elbo}))
 
 
 def in_its_own_process(family: str, convolutions: str, options: argparse.Namespace, real: bool) -> Any:
     arguments = [family, convolutions, options.steps, options.threads, options.device, int(real)]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "scripts.bench_families", "--one", *map(str, arguments)],
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        return done.stderr.strip().splitlines()[-1]
-    return json.loads(done.stdout.splitlines()[-1])
+    if process.returncode:
+        return process.stderr.strip().splitlines()[-1]
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def families() -> list[str]:
     from vaebench.config.paths import conf_dir
 
     options = sorted(path.stem for path in Path(conf_dir()).glob("model/*.yaml"))
-    return [option for option in options if "lstm" not in option]  # of sentences: scripts.bench_text
+    return [
+        option for option in options if "lstm" not in option
+    ]  # scripts.bench_text measures the families of sentences
 
 
 def main() -> None:
@@ -119,14 +121,14 @@ def main() -> None:
     for family in options.families or families():
         both = options.convolutions == "bfloat16"
         for convolutions in ("float32", "bfloat16") if both else ("float32",):
-            found = in_its_own_process(family, convolutions, options, real=both)
-            if isinstance(found, str):
-                print(f"{family:20s} {convolutions:12s} {found}")
+            result = in_its_own_process(family, convolutions, options, real=both)
+            if isinstance(result, str):
+                print(f"{family:20s} {convolutions:12s} {result}")
                 continue
-            elbo = "" if found["elbo"] is None else f"{found['elbo']:9.3f}"
+            elbo = "" if result["elbo"] is None else f"{result['elbo']:9.3f}"
             print(
-                f"{family:20s} {convolutions:12s} {found['parameters']:10d} {found['ms']:8.1f} "
-                f"{1e3 * BATCH / found['ms']:11.0f} {found['mib']:9.0f} {elbo}",
+                f"{family:20s} {convolutions:12s} {result['parameters']:10d} {result['ms']:8.1f} "
+                f"{1e3 * BATCH / result['ms']:11.0f} {result['mib']:9.0f} {elbo}",
                 flush=True,
             )
 

@@ -1,8 +1,8 @@
-"""IW-NLL, ours and pythae's `get_nll` in turn, on the same trained weights: microseconds per decoded sample.
+"""Time of the IW-NLL of vaebench and of pythae's `get_nll` on equal weights, per decoded sample.
 
-Trains the 784-500-50-500-784 VAE for a few epochs, copies it into pythae, and estimates -log p(x) of the
-first test images with S samples each. Both values come with their Monte Carlo errors. The last line is the
-ratio of the medians.
+Trains the 784-500-50-500-784 VAE for a few epochs, copies the weights to pythae, and estimates -log p(x) of
+the first test images with S samples each, in turn. Prints times in microseconds and both estimates, with the
+Monte Carlo error of vaebench's. The last line is the ratio of the median times.
 
     python -m scripts.bench_nll [--images 100] [--samples 1000] [--rounds 5]
 """
@@ -30,7 +30,7 @@ from vaebench.models.latent import LatentModel
 def our_nll(
     model: LatentModel, splits: Splits, images: int, samples: int, seed: int, device: torch.device
 ) -> tuple[float, float]:
-    """NLL in nats and its Monte Carlo standard error, encoding included."""
+    """Return the NLL in nats and its Monte Carlo standard error; the time includes encoding."""
     with tempfile.TemporaryDirectory() as folder:
         context = Context(
             model=model, splits=splits, spec=DataSpec("mnist", (1, 28, 28), "binary", 10), seed=seed,
@@ -43,7 +43,7 @@ def our_nll(
 
 @torch.no_grad()
 def pythae_nll(model: object, x: Tensor, samples: int, seed: int) -> float:
-    """pythae's estimate; it returns the mean of log p(x), whose sign we turn."""
+    """Return pythae's estimate of the NLL in nats; `get_nll` returns the mean of log p(x)."""
     torch.manual_seed(seed)
     return -float(model.get_nll(x, n_samples=samples, batch_size=min(samples, 100)))  # type: ignore[attr-defined]
 
@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--samples", type=int, default=1000, help="a multiple of 100, else pythae rounds it")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=2, help="of training before the measurement")
+    parser.add_argument(
+        "--epochs", type=int, default=2, help="number of training epochs before the measurement"
+    )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     if options.samples % 100:
@@ -89,7 +91,7 @@ def main() -> None:
             f"{value:13.4f} ({error:.4f}) {values['pythae'][-1]:12.4f}"
         )
     means = {name: statistics.fmean(numbers) for name, numbers in values.items()}
-    # Both means are over as many rounds of the same estimator, each with this Monte Carlo error.
+    # Both means are over equally many rounds of the same estimator, each with this Monte Carlo error.
     apart = abs(means["ours"] - means["pythae"]) / (error * math.sqrt(2 / options.rounds))
     print(f"NLL: ours {means['ours']:.4f}, pythae {means['pythae']:.4f}: {apart:.1f} standard errors apart")
     print(f"ratio {statistics.median(times['ours']) / statistics.median(times['pythae']):.3f}")

@@ -1,8 +1,8 @@
-"""Sampling from PixelCNN decoders with cached activations: its cost in full passes of the same decoder.
+"""Cost of sampling from PixelCNN decoders with cached activations, in full forward passes of the decoder.
 
-The nine-layer decoders of Skip-VAE's Table 1 and the eight-layer head of SCVAE's Table 2, on 28 x 28 binary
-images. The naive sampler takes 784 full passes. A check that both draw the same comes first; the last line is
-the cost of one image per call, in full passes of one image, for the Skip-VAE decoder.
+Measures the nine-layer decoders of Skip-VAE's Table 1 and the eight-layer head of SCVAE's Table 2, on 28 x 28
+binary images. The naive sampler needs 784 full passes. The last column says whether both samplers return the
+same image. The last line is the cost of one image per call for the Skip-VAE decoder, in full passes.
 
     python -m scripts.bench_sampling [--threads 1] [--device cpu]
 """
@@ -50,7 +50,7 @@ def draw(generator: torch.Generator, logits: Tensor) -> Tensor:
 
 
 def seconds(works: list[Callable[[], Any]], device: torch.device) -> list[float]:
-    """Each one's median over repeats, in turn, after one that is not counted."""
+    """Return the median time of each function; they run in turn, with one warm-up run each."""
     taken: list[list[float]] = [[] for _ in works]
     for _ in range(REPEATS + 1):
         for work, times in zip(works, taken, strict=True):
@@ -81,7 +81,7 @@ def main() -> None:
             x = torch.rand(num, *SHAPE, device=device).round()
             pick = partial(draw, torch.Generator(device).manual_seed(0))
             one_pass, sampling = seconds([partial(decoder, z, x), partial(decoder.sample, z, pick)], device)
-            same = "-"
+            agrees = "-"
             if num == 1:
                 images = [
                     sample(partial(draw, torch.Generator(device).manual_seed(1)))
@@ -90,10 +90,11 @@ def main() -> None:
                         partial(generate_naively, decoder, z, SHAPE),
                     )
                 ]
-                same = str(torch.equal(*images))
+                agrees = str(torch.equal(*images))
             ratio = sampling / one_pass
             print(
-                f"{name:18s} {num:6d} {1e3 * one_pass:13.1f} {1e3 * sampling:10.1f} {ratio:12.2f} {same:>14s}"
+                f"{name:18s} {num:6d} {1e3 * one_pass:13.1f} {1e3 * sampling:10.1f} {ratio:12.2f} "
+                f"{agrees:>14s}"
             )
             if num == 1:
                 for_one = ratio

@@ -1,11 +1,12 @@
-"""What sentences cost: tokens a second and memory of each LSTM family, and ours against a bare nn.LSTM loop.
+"""Cost of the LSTM families: tokens per second and memory, and a comparison with a plain nn.LSTM loop.
 
-Random sentences of one length, batch 32, SGD with clipping at 5. Each family runs in a process of its own, so
-that its peak memory is its own. The bare loop is an embedding, nn.LSTM and nn.Linear of the language model's
-sizes with cross entropy, trained on the same batch in turn with ours in one process; the last line is the
-ratio of the median times of a step. --paper takes the sizes of Yahoo Answers (512, 1024, 20,000 words, 80
-tokens), evaluates a batch too, and prints what training and perplexity at full size would take. A
-semi-amortised step costs some twenty of the others, so a tenth as many are timed.
+Uses random sentences of one length, batch 32, and SGD with gradients clipped at 5. Each family runs in its
+own process, so that the peak memory is that of the family. The plain loop has an embedding, nn.LSTM and
+nn.Linear of the language model's sizes, and cross entropy. One process trains it and vaebench's language
+model in turn on the same batch; the last line is the ratio of the median times of a step. --paper uses the
+sizes of Yahoo Answers (512, 1024, 20,000 words, 80 tokens), also measures evaluation, and prints the
+estimated time of full training and perplexity. A semi-amortised step costs about twenty times as much as the
+others, so that only a tenth as many are timed.
 
     python -m scripts.bench_text [--paper] [--hidden 256] [--tokens 14] [--steps 20] [--threads 2]
                                  [--device cpu] [--precision highest] [--families lstm_lm ...]
@@ -23,10 +24,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import scripts.bench_common  # noqa: F401  (first: it silences bars before anything makes them)
+import scripts.bench_common  # noqa: F401  (first: it disables progress bars before tqdm is imported)
 
 BATCH = 32
-FAMILIES = {  # of Table 4, and the experiment that trains it on Yahoo Answers
+FAMILIES = {  # family: the experiment of Table 4 that trains it on Yahoo Answers
     "lstm_lm": "table4_lm",
     "lstm_vae": "table4_vae",
     "skip_lstm_vae": "table4_skip_vae",
@@ -39,9 +40,12 @@ EPOCHS = 30
 
 
 def sizes_of(options: argparse.Namespace) -> dict[str, int]:
-    """`paper`: the network's are the experiment's, and these say so to the bare loop."""
+    """Return the sizes of the networks and sentences.
+
+    With `paper` 1 the family gets its sizes from the experiment; these are then for the plain loop.
+    """
     if options.paper:
-        tokens = options.tokens or 80  # the mean; the longest batches have 201
+        tokens = options.tokens or 80  # the mean length; the longest batches have 201
         return {"paper": 1, "embedding": 512, "hidden": 1024, "words": 20_000, "tokens": tokens}
     hidden = options.hidden
     return {
@@ -62,7 +66,7 @@ def overrides_of(family: str, sizes: dict[str, int]) -> list[str]:
 
 
 def family_step(family: str, sizes: dict[str, int], device: str) -> tuple[Callable[[], Any], Any, Any]:
-    """One training step of a family on random sentences; the model; a batch."""
+    """Return one training step of a family on random sentences, the model, and the batch."""
     import torch
     from hydra import compose, initialize_config_dir
 
@@ -97,7 +101,7 @@ def family_step(family: str, sizes: dict[str, int], device: str) -> tuple[Callab
 
 
 def bare_step(sizes: dict[str, int], device: str, x: Any) -> Callable[[], Any]:
-    """One training step of the loop that anyone would write, on the same batch."""
+    """Return one training step of a plain PyTorch loop on the same batch."""
     import torch
     from torch import nn
 
@@ -136,7 +140,7 @@ def timed(step: Callable[[], Any], device: str) -> float:
 def measure(
     family: str, sizes: dict[str, int], steps: int, threads: int, device: str, precision: str, evaluate: bool
 ) -> None:
-    """Print a JSON line: seconds of a step (median) and of a sentence encoded and decoded, peak MiB."""
+    """Print a JSON line: seconds per step (median), per encoded and per decoded sentence; peak MiB."""
     import resource
 
     import torch
@@ -147,12 +151,12 @@ def measure(
     step, model, x = family_step(family, sizes, device)
     if model.has_iterative_posterior:
         steps = math.ceil(steps / 10)
-    warm = 2 if steps > 1 else 0  # the first ones allocate
-    taken = [timed(step, device) for _ in range(warm + steps)][warm:]
+    warm = 2 if steps > 1 else 0  # the first steps allocate memory
+    times = [timed(step, device) for _ in range(warm + steps)][warm:]
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
     peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else used / 2**10
-    found = {
-        "step": statistics.median(taken),
+    numbers = {
+        "step": statistics.median(times),
         "mib": peak,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
@@ -160,9 +164,9 @@ def measure(
         model.eval()
         with torch.no_grad():
             q = model.encode(x)
-            found["encoding"] = timed(lambda: model.encode(x), device) / BATCH
-            found["decoding"] = timed(lambda: model.terms(x, q=q), device) / BATCH
-    print(json.dumps(found))
+            numbers["encoding"] = timed(lambda: model.encode(x), device) / BATCH
+            numbers["decoding"] = timed(lambda: model.terms(x, q=q), device) / BATCH
+    print(json.dumps(numbers))
 
 
 def in_its_own_process(family: str, sizes: dict[str, int], options: argparse.Namespace) -> dict[str, Any]:
@@ -175,63 +179,66 @@ def in_its_own_process(family: str, sizes: dict[str, int], options: argparse.Nam
         options.precision,
         int(options.paper),
     ]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "scripts.bench_text", "--one", *map(str, arguments)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def print_families(sizes: dict[str, int], options: argparse.Namespace) -> None:
     print(
         f"{'family':16s} parameters  ms/step  tokens/s  peak MiB"
-        + "  ms a sentence encoded, decoded" * options.paper
+        + "  ms per sentence encoded, decoded" * options.paper
     )
     for family in options.families:
-        found = in_its_own_process(family, sizes, options)
+        result = in_its_own_process(family, sizes, options)
         line = (
-            f"{family:16s} {found['parameters']:10d} {1e3 * found['step']:8.1f} "
-            f"{BATCH * sizes['tokens'] / found['step']:9.0f} {found['mib']:9.0f}"
+            f"{family:16s} {result['parameters']:10d} {1e3 * result['step']:8.1f} "
+            f"{BATCH * sizes['tokens'] / result['step']:9.0f} {result['mib']:9.0f}"
         )
         if options.paper:
             draws = 1 if family == "lstm_lm" else IMPORTANCE_SAMPLES
-            training = EPOCHS * TRAIN_SENTENCES / BATCH * found["step"] / 3600
-            evaluation = EVALUATED_SENTENCES * (found["encoding"] + draws * found["decoding"]) / 3600
+            training = EPOCHS * TRAIN_SENTENCES / BATCH * result["step"] / 3600
+            evaluation = EVALUATED_SENTENCES * (result["encoding"] + draws * result["decoding"]) / 3600
             line += (
-                f" {1e3 * found['encoding']:10.1f} {1e3 * found['decoding']:10.1f}   "
+                f" {1e3 * result['encoding']:10.1f} {1e3 * result['decoding']:10.1f}   "
                 f"{EPOCHS} epochs of Yahoo: {training:.0f} h; perplexity, {draws} samples: {evaluation:.1f} h"
             )
         print(line, flush=True)
 
 
 def compare(sizes: dict[str, int], steps: int, device: str) -> None:
-    """Ours and the bare loop in turn; the ratio of the medians is the last line."""
+    """Time vaebench's step and the plain loop in turn; print the ratio of the medians as the last line."""
     ours, _, x = family_step("lstm_lm", sizes, device)
     bare = bare_step(sizes, device, x)
-    taken: dict[str, list[float]] = {"ours": [], "bare": []}
-    warm = 2 if steps > 1 else 0  # the first ones allocate
+    times: dict[str, list[float]] = {"ours": [], "bare": []}
+    warm = 2 if steps > 1 else 0  # the first steps allocate memory
     for number in range(steps + warm):
         pair = (("ours", ours), ("bare", bare)) if number % 2 else (("bare", bare), ("ours", ours))
         for name, step in pair:
             seconds = timed(step, device)
             if number >= warm:
-                taken[name].append(seconds)
-    medians = {name: statistics.median(values) for name, values in taken.items()}
+                times[name].append(seconds)
+    medians = {name: statistics.median(values) for name, values in times.items()}
     print(
-        f"median ms a step: ours {1e3 * medians['ours']:.1f}, bare nn.LSTM loop {1e3 * medians['bare']:.1f}"
+        f"median ms per step: ours {1e3 * medians['ours']:.1f}, plain nn.LSTM loop "
+        f"{1e3 * medians['bare']:.1f}"
     )
     print(f"ratio {medians['ours'] / medians['bare']:.3f}")
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--one"]:
-        family, known, steps, threads, device, precision, evaluate = sys.argv[2:]
-        measure(family, json.loads(known), int(steps), int(threads), device, precision, bool(int(evaluate)))
+        family, sizes_json, steps, threads, device, precision, evaluate = sys.argv[2:]
+        measure(
+            family, json.loads(sizes_json), int(steps), int(threads), device, precision, bool(int(evaluate))
+        )
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--paper", action="store_true")
     parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--tokens", type=int, help="of every sentence; 14, of Yahoo Answers 80")
+    parser.add_argument("--tokens", type=int, help="length of the sentences (default: 14; with --paper 80)")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])

@@ -1,8 +1,8 @@
-"""One epoch of training, ours and pythae's in turn: seconds, loss curves, and the ratio of the medians.
+"""Time of a training epoch in vaebench and in pythae, in turn: seconds, loss curves, ratio of the medians.
 
-The 784-500-50-500-784 VAE on 50,000 binarised MNIST images, batch 100, Adam 1e-3, same initial weights.
-Both sides are timed over one pass through the training data, without validation or checkpoints: pythae's
-`BaseTrainer.train_step`, our `run_epoch`. The last line is the ratio.
+Trains the 784-500-50-500-784 VAE on 50,000 binarised MNIST images with batch 100, Adam 1e-3 and equal initial
+weights. Both are timed over one pass through the training data, without validation or checkpoints: pythae's
+`BaseTrainer.train_step` and vaebench's `run_epoch`. The last line is the ratio of the medians.
 
     python -m scripts.bench_training [--precision medium] [--pairs 5] [--device cpu]
 """
@@ -34,7 +34,7 @@ from vaebench.runner.step import make_step
 BATCH, LR = 100, 1e-3
 
 Epoch = Callable[[], float]
-"""Train one epoch; the mean loss per datum in nats."""
+"""Function that trains one epoch and returns the mean loss per example in nats."""
 
 
 def our_epoch(model: LatentModel, splits: Splits, seed: int, device: torch.device) -> Epoch:
@@ -104,13 +104,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         theirs = pythae_epoch(pythae_vae(ours), splits, folder, device)
         mine = our_epoch(ours, splits, 0, device)
-        other_seed = our_epoch(again, splits, 1, device)  # says how much a curve moves by chance
+        other_seed = our_epoch(again, splits, 1, device)  # measures how much the loss varies with the seed
         seconds: dict[str, list[float]] = {"ours": [], "pythae": []}
         losses: dict[str, list[float]] = {"ours": [], "pythae": [], "ours, another seed": []}
         print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads, {options.precision}")
         print("epoch   seconds: ours  pythae    loss: ours  pythae  ours, another seed")
         for pair in range(options.pairs + 1):
-            # pythae has no such setting: it runs as its users run it.
+            # pythae has no such setting, so that it runs with the default.
             torch.set_float32_matmul_precision(options.precision)
             our_seconds, our_loss = timed(mine, device)
             _, other_loss = timed(other_seed, device)
@@ -133,7 +133,7 @@ def main() -> None:
     )
     print(f"loss curves after epoch 1: at most {between:.3f} nats apart; two of our seeds {by_chance:.3f}")
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(f"median seconds an epoch: ours {medians['ours']:.3f}, pythae {medians['pythae']:.3f}")
+    print(f"median seconds per epoch: ours {medians['ours']:.3f}, pythae {medians['pythae']:.3f}")
     print(f"ratio {medians['ours'] / medians['pythae']:.3f}")
 
 

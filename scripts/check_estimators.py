@@ -1,8 +1,9 @@
-"""Every estimator beside the truth: a table of truth, estimate, standard error, and error in standard errors.
+"""Comparison of all estimators with known true values.
 
-Runs in a checkout with the dev extra: the toys are those of `tests/`. Seeds are fixed. An estimate should be
-within three standard errors of the truth; a bound on its side of it, or within three standard errors. Where
-one is not, its row says WRONG and the exit code is 1. docs/estimators.md explains the measures.
+Prints a table of true value, estimate, standard error, and error in standard errors. Seeds are fixed. An
+estimate must be within three standard errors of the true value. A bound must be on its side of the true
+value, or within three standard errors. Otherwise the row says WRONG and the exit code is 1. See
+docs/estimators.md for the measures.
 
     python -m scripts.check_estimators [group ...] [--threads 2]
 """
@@ -16,8 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from scripts.known_answers import fisher, information, likelihood
-from scripts.known_answers import samplers as laws
+from scripts.known_answers import fisher, information, likelihood, samplers
 from scripts.known_answers.rows import Row, table
 
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -32,9 +32,9 @@ GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "layers": fisher.layers,
     "enumeration": fisher.enumeration,
     "plane": fisher.plane,
-    "mixture": laws.mixture,
-    "samplers": laws.samplers,
-    "chains": laws.chains,
+    "mixture": samplers.mixture,
+    "samplers": samplers.samplers,
+    "chains": samplers.chains,
 }
 
 

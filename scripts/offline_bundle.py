@@ -1,18 +1,18 @@
-"""What a machine without a network needs, in one folder; and what it measured, in one archive.
+"""Bundle of everything that a machine without a network needs, and archive of its results.
 
     python -m scripts.offline_bundle pack .bundle --data data --datasets mnist omniglot
     python -m scripts.offline_bundle collect outputs results.tar.gz
 
-`pack` copies the datasets' official files, as they are, and makes wheels of those dependencies that an
-environment with PyTorch, NumPy and scikit-learn may lack, in the tested versions. Beside a checkout of the
-code, on the other machine:
+`pack` copies the official files of the datasets unchanged. It also builds wheels, in the tested versions, of
+the dependencies that an environment with PyTorch, NumPy and scikit-learn may lack. On the other machine, in a
+checkout of the code:
 
     python -m pip install --no-index --no-deps --target .bundle/site .bundle/wheels/*.whl
     export PYTHONPATH=.bundle/site VAEBENCH_DATA=.bundle/data
     python -m vaebench.train dataset=mnist model=scvae evaluation=full
 
-`collect` leaves out checkpoints and what is half done; unpacked below an outputs folder, its runs are read by
-`vaebench-status` and by reports, but cannot be gone on with.
+`collect` leaves out checkpoints and runs without results. If the archive is unpacked in an outputs folder,
+`vaebench-status` and reports read its runs. These runs cannot be resumed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ import sys
 import tarfile
 from pathlib import Path
 
+from vaebench import layout
+
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 PACKAGES = ["hydra-core", "omegaconf", "antlr4-python3-runtime", "annotated-types"]
-"""Pure Python, so that the wheels fit any machine."""
+"""Packages in pure Python, so that the wheels work on any machine."""
 FILES = {  # below the data root
     "mnist": ["MNIST/raw/*-ubyte.gz", "MNIST/raw/*-ubyte"],
     "mnist_static": ["**/binarized_mnist_*.amat"],
@@ -38,20 +40,20 @@ FILES = {  # below the data root
     "text": ["*/train.txt", "*/valid.txt", "*/val.txt", "*/dev.txt", "*/test.txt"],
     "yahoo": ["**/[yY]ahoo/train.txt", "**/[yY]ahoo/val.txt", "**/[yY]ahoo/test.txt"],
 }
-LEFT_OUT = {"checkpoints", "scratch", "lock"}
+LEFT_OUT = {layout.CHECKPOINTS, layout.PARTIAL_RESULTS, layout.LOCK}
 
 
 def pack(bundle: Path, data: Path, datasets: list[str], wheels: bool) -> None:
-    """Fill `bundle`. Raises SystemExit for a dataset of which no file is there."""
+    """Write data and wheels to `bundle`. Raises SystemExit if a dataset has no file in `data`."""
     for dataset in datasets:
-        found = [path for pattern in FILES[dataset] for path in sorted(data.glob(pattern))]
-        # Of a file and its compressed form one is enough.
-        found = [
-            path for path in found if path.suffix == ".gz" or path.with_name(f"{path.name}.gz") not in found
+        files = [path for pattern in FILES[dataset] for path in sorted(data.glob(pattern))]
+        # If a file and its .gz exist, take the .gz.
+        files = [
+            path for path in files if path.suffix == ".gz" or path.with_name(f"{path.name}.gz") not in files
         ]
-        if not found:
-            sys.exit(f"{dataset}: none of {', '.join(FILES[dataset])} is in {data}")
-        for path in found:
+        if not files:
+            sys.exit(f"{dataset}: found no file in {data}, expected {', '.join(FILES[dataset])}; set --data")
+        for path in files:
             target = bundle / "data" / path.relative_to(data)
             target.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
@@ -67,15 +69,15 @@ def pack(bundle: Path, data: Path, datasets: list[str], wheels: bool) -> None:
 
 
 def collect(outputs: Path, archive: Path) -> None:
-    """Every run below `outputs`, without what only resuming needs."""
+    """Archive every finished run below `outputs`, without the files that only resuming needs."""
 
-    def wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    def filtered(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
         return None if LEFT_OUT & {*Path(member.name).parts} else member
 
-    runs = sorted(path.parent for path in outputs.rglob("results.json"))
+    runs = sorted(path.parent for path in outputs.rglob(layout.RESULTS))
     with tarfile.open(archive, "w:gz") as tar:
         for run in runs:
-            tar.add(run, arcname=str(run.relative_to(outputs)), filter=wanted)
+            tar.add(run, arcname=str(run.relative_to(outputs)), filter=filtered)
     print(f"{archive}: {len(runs)} runs, {archive.stat().st_size / 2**20:.1f} MiB")
 
 

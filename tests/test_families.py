@@ -125,7 +125,7 @@ def test_combinations_of_scvaes_table_2_are_overrides(family: str, overrides: li
         ),
         (
             ["model/decoder=pixel_head", "model/decoder@model.decoder.base=gated_pixelcnn"],
-            r"below a pixel_head.*use model/decoder@model\.decoder\.base=mlp",
+            r"base is autoregressive.*use model/decoder@model\.decoder\.base=mlp",
         ),
         (
             ["dataset=image_folder", "dataset.path={images}", "model=sequential_vae", "model/objective=iwae"],

@@ -1,6 +1,8 @@
 """Who may import whom (shared/design.md, section 3), and other rules of the house that a machine can see."""
 
 import ast
+import graphlib
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,8 +56,11 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
 }
 
 
-def imports(source: str, module: str) -> Iterator[str]:
-    """Every module of vaebench that `source` imports when it runs, without the leading `vaebench.`."""
+def imports(source: str, module: str, for_type_checker: bool = False) -> Iterator[str]:
+    """Yield each module of vaebench that `source` imports when it runs, without the leading `vaebench.`.
+
+    `for_type_checker` includes the imports under `if TYPE_CHECKING`.
+    """
     tree = ast.parse(source)
     for_types = {
         id(inner)
@@ -65,7 +70,7 @@ def imports(source: str, module: str) -> Iterator[str]:
         for inner in ast.walk(statement)
     }
     for node in ast.walk(tree):
-        if id(node) in for_types:
+        if id(node) in for_types and not for_type_checker:
             continue
         if isinstance(node, ast.Import):
             yield from (ours for alias in node.names if (ours := below(alias.name)) is not None)
@@ -90,7 +95,7 @@ def is_module(name: str) -> bool:
 
 
 def forbidden(source: str, module: str) -> list[str]:
-    """The arrows from `module` that are not in the table."""
+    """Return the imports of `module` that are not in the table."""
     row = max((key for key in MAY_IMPORT if fits(module, key)), key=len)
     allowed = MAY_IMPORT[row].split()
     if not row and module:
@@ -114,6 +119,67 @@ def module_of(path: Path) -> str:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_go_one_way(path: Path) -> None:
     assert forbidden(path.read_text(), module_of(path)) == []
+
+
+def circle(sources: dict[str, str]) -> list[str]:
+    """Return one import circle of the modules, imports for the type checker included; empty without one."""
+    graph = {
+        module: {target for target in imports(source, module, for_type_checker=True) if target in sources}
+        for module, source in sources.items()
+    }
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(reversed(error.args[1]))  # graphlib lists the imported module before its importer
+    return []
+
+
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
+    sources = {module_of(path): path.read_text() for path in FILES if path.stem != "__init__"}
+    found = circle(sources)
+    assert not found, f"import circle: {' -> '.join(found)}"
+
+
+def test_an_import_circle_is_named() -> None:
+    sources = {
+        "model": "if TYPE_CHECKING:\n    from vaebench.terms import Terms",
+        "terms": "from vaebench import text",
+        "text": "def f():\n    from .model import Model",
+        "lock": "import vaebench.model",
+    }
+    found = circle(sources)
+    assert found[0] == found[-1]
+    assert set(itertools.pairwise(found)) == {("model", "terms"), ("terms", "text"), ("text", "model")}
+    assert circle(sources | {"text": ""}) == []
+
+
+def bodies(source: str) -> Iterator[tuple[str, str]]:
+    """Yield name and body, without the docstring, of each function of more than three statements."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            if sum(isinstance(inner, ast.stmt) for outer in body for inner in ast.walk(outer)) > 3:
+                yield node.name, "".join(ast.dump(statement) for statement in body)
+
+
+def copies(sources: dict[str, str]) -> list[list[str]]:
+    """Return the groups of functions that have the same body."""
+    places: dict[str, list[str]] = {}
+    for module, source in sources.items():
+        for name, body in bodies(source):
+            places.setdefault(body, []).append(f"{module}.{name}")
+    return [names for names in places.values() if len(names) > 1]
+
+
+def test_no_two_functions_have_the_same_body() -> None:
+    assert copies({module_of(path): path.read_text() for path in FILES}) == []
+
+
+def test_a_copied_function_is_found() -> None:
+    body = "    a = x\n    if a:\n        a = 2 * a\n    return a\n"
+    sources = {"one": f'def f(x):\n    """Return it."""\n{body}', "two": f"class A:\n  def g(x):\n{body}"}
+    assert copies(sources) == [["one.f", "two.g"]]
+    assert copies({"one": "def f(x):\n    return x\n\ndef g(x):\n    return x\n"}) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, also when the machine loses power."""
+"""Atomic writes: after a crash or a power failure a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vaebench.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file under a temporary name; flushed to disk and renamed at the end, unless an error came."""
+    """Open a file under a temporary name; on success flush it to disk and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
@@ -43,7 +43,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def finite(value: Any) -> Any:
-    """The same with None for every infinite number and NaN, for which JSON has no word."""
+    """Replace infinite numbers and NaN by None, since JSON cannot represent them."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -52,7 +52,7 @@ def finite(value: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """The file's value, or None where there is no file. Raises UserError, naming it, where it is no JSON."""
+    """Return the value of a JSON file; None if it does not exist. Raises UserError if it is not JSON."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
@@ -62,6 +62,6 @@ def read_json(path: Path) -> Any:
 
 
 def sweep_partials(folder: Path) -> None:
-    """Remove what a killed process left under temporary names."""
+    """Remove temporary files of killed processes."""
     for partial in folder.rglob(".*.tmp"):
         partial.unlink(missing_ok=True)

@@ -112,13 +112,13 @@ class PriorNetwork(Protocol):
 
 
 class Likelihood(Protocol):
-    """p(x|z) given the decoder's output `[S, B, *parameter_shape]`."""
+    """p(x|z) given the decoder's output `[S, B, *parameter_shape]`; leading dimensions broadcast."""
 
     kinds: Annotated[Kinds, "the kinds of data that it is for"]
     parameter_shape: Annotated[tuple[int, ...], "the decoder's output shape for one example"]
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
-        """Return log p(x|z), `[S, B]`, summed over the dimensions of x."""
+        """Return log p(x|z), `[S, B]`, in nats, summed over the dimensions of x."""
         ...
 
     def mean(self, parameters: Tensor) -> Tensor:

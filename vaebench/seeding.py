@@ -1,4 +1,4 @@
-"""Random numbers: seeds by name, and the whole random state as something to keep and to put back."""
+"""Random numbers: seeds by name, and saving and restoring of the global random state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 
 def derive_seed(seed: int, *names: object) -> int:
-    """A seed for one named purpose, so that adding a purpose changes no other's random numbers."""
+    """Derive a seed for one purpose; a new purpose does not change the random numbers of the others."""
     text = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
@@ -26,7 +26,7 @@ def set_seed(seed: int) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """Every global random state, as tensors and plain values."""
+    """Return all global random states, as tensors and plain values."""
     _, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
     state: dict[str, Any] = {
         "python": random.getstate(),
@@ -41,14 +41,14 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: Mapping[str, Any]) -> None:
-    """The inverse of `random_state`."""
+    """Restore the state that `random_state` returned."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state(("MT19937", keys.numpy(), position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if "cuda" in state and torch.cuda.is_available():
-        # A requeued job may find fewer devices.
+        # A requeued job may have fewer devices.
         torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
     if "mps" in state and torch.backends.mps.is_available():
         torch.mps.set_rng_state(state["mps"])
@@ -56,7 +56,10 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Within, the random numbers of `seed`; after, those of before: measuring never changes training."""
+    """Seed the random numbers inside this context and restore their state after it.
+
+    Evaluation inside the context does not change the random numbers of training.
+    """
     before = random_state()
     set_seed(seed)
     try:

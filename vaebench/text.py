@@ -1,7 +1,7 @@
-"""Sentences as token ids: what the ids mean in every dataset, and who writes a sentence.
+"""Sentences as token ids: the special ids of all datasets, and generation of sentences by a decoder.
 
-A sentence of n words is `[L]`: n ids, END, then PAD. Ids from 0 to V - 1 are what a model may write, UNKNOWN
-and END among them; the begin mark is never written, and belongs to the decoder alone.
+A sentence of n words is a vector `[L]`: n ids, END, then PAD. A model can generate the ids 0 to V - 1, which
+include END and UNKNOWN. The begin mark is never generated; only the decoder uses it.
 """
 
 from __future__ import annotations
@@ -16,50 +16,52 @@ PAD = -1
 END = 0
 UNKNOWN = 1
 MARKS = ("</s>", "<unk>")
-"""How END and UNKNOWN are spelt; words have the ids behind them."""
+"""Spelling of END and UNKNOWN; words have the ids after them."""
 BEGIN_MARK = "<s>"
-"""How corpora spell the begin mark, which has no id here."""
+"""Spelling of the begin mark in corpora; it has no id."""
 
 State = tuple[Tensor, ...]
-"""What a writer remembers of N sentences, each tensor `[N, ...]`."""
-
+"""Hidden state of a text decoder for N sentences, each tensor `[N, ...]`."""
 
 TokenSampler = Callable[[Tensor], Tensor]
-"""Logits of the next token, `[N, V]`, to the token, `[N]`."""
+"""Function from logits of the next token, `[N, V]`, to the token, `[N]`."""
 
 
 class TextDecoder(Protocol):
-    """p(x|z) word by word."""
+    """Decoder p(x|z) that generates a sentence token by token."""
 
     length: int
-    """L, the tokens of the longest sentence, END among them."""
+    """L, the number of tokens of the longest sentence, END included."""
 
     def begin(self, z: Tensor) -> State:
-        """The state before the first word of a sentence for each code `z [N, D]`."""
+        """Return the state before the first token, for each code `z [N, D]`."""
         ...
 
     def first(self, z: Tensor) -> Tensor:
-        """The begin mark of each sentence, `[N]`."""
+        """Return the begin mark of each sentence, `[N]`."""
         ...
 
     def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits of what comes after `tokens [N]`, `[N, V]`, and the state there."""
+        """Return logits of the token after `tokens [N]`, `[N, V]`, and the next state."""
         ...
 
 
 def lengths(x: Tensor) -> Tensor:
-    """How many tokens sentences `[..., L]` have, END among them: as papers count."""
+    """Return the number of tokens of sentences `[..., L]`, END included, as the papers count them."""
     return (x != PAD).sum(-1)
 
 
 def trim(x: Tensor) -> Tensor:
-    """Sentences `[N, L]` without the columns behind the longest. Waits for the host to know it."""
+    """Cut sentences `[N, L]` after the longest one. The host waits for the device, to read its length."""
     return x[:, : int(lengths(x).max())] if len(x) else x
 
 
 @torch.no_grad()
 def generate(text_decoder: TextDecoder, z: Tensor, pick: TokenSampler) -> Tensor:
-    """A sentence for each code `z [N, D]`, `[N, L]`: each state is computed once, the last token is END."""
+    """Generate a sentence for each code `z [N, D]`, `[N, L]`; each state is computed once.
+
+    A sentence that reaches L tokens gets END as its last token.
+    """
     tokens, state = text_decoder.first(z), text_decoder.begin(z)
     x = torch.full((len(z), text_decoder.length), PAD, device=z.device)
     for position in range(text_decoder.length):
@@ -71,8 +73,10 @@ def generate(text_decoder: TextDecoder, z: Tensor, pick: TokenSampler) -> Tensor
 
 
 def append(x: Tensor, tokens: Tensor, position: int) -> Tensor:
-    """Put `tokens [N]` at `position` of the sentences `x [N, L]` that have not ended, END where L is reached;
-    returns which of them go on, `[N]`."""
+    """Write `tokens [N]` at `position` of the sentences `x [N, L]` that have not ended.
+
+    At the last position the token is END. Returns, for each sentence, whether it continues, `[N]`.
+    """
     if position == x.shape[1] - 1:
         tokens = torch.full_like(tokens, END)
     if position:

@@ -1,1 +1,1 @@
-"""What `scripts.check_estimators` compares the estimators with, a file for each kind of measure."""
+"""True values with which `scripts.check_estimators` compares the estimators, by kind of measure."""

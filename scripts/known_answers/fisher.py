@@ -1,4 +1,4 @@
-"""Fisher information of weights and of posteriors."""
+"""True values of the Fisher information of weights and of posteriors."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from vaebench.testing import set_affine
 
 
 def layers() -> Iterator[Row]:
-    """Information of the weights of both networks, in expectation over p(x).
+    """Compare the Fisher information of the weights of both networks, in expectation over p(x).
 
-    At the exact posterior (x, z) are draws from p(x, z): then the empirical one is the true one.
+    With the exact posterior, (x, z) are samples from p(x, z), and the empirical Fisher is the true one.
     """
     x = TOY.sample(50_000)
     cases: list[tuple[Kind, WrongPosterior, str, float]] = [
@@ -35,7 +35,7 @@ def layers() -> Iterator[Row]:
 
 
 def enumeration() -> Iterator[Row]:
-    """Each decoder layer of a three-unit Bernoulli net, against the sum over its eight data."""
+    """Compare each decoder layer of a three-unit Bernoulli net with the sum over its eight possible x."""
     model, x = three_units()
     evaluator = LayerFisher(kind="true_fisher", num_data=None, num_samples=1)
     _, arrays = measured(evaluator, model, x.repeat(50_000, 1))
@@ -46,7 +46,7 @@ def enumeration() -> Iterator[Row]:
 
 
 def plane() -> Iterator[Row]:
-    """Posteriors of log s2_d = log v_d + a_d'(x - b): E 1/s2_d = exp(a_d'C a_d / 2) / v_d."""
+    """Compare posteriors of log s2_d = log v_d + a_d'(x - b), where E 1/s2_d = exp(a_d'C a_d / 2) / v_d."""
     model, v = TOY.model(), TOY.variance
     slopes = torch.tensor([[0.3, 0, 0, 0, -0.2, 0], [0, 0.2, 0, 0.1, 0, 0]], dtype=torch.float64)
     set_affine(model.posterior.logvar, slopes, v.log() - slopes @ TOY.bias)

@@ -1,4 +1,4 @@
-"""Rows of a table: an estimate beside its truth."""
+"""Rows of the table that compares estimates with true values."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from vaebench.parts import Evaluator
 from vaebench.testing import make_context, measure, toy_spec
 
 LIMIT = 3.0  # standard errors
-ROUNDING = 1e-5  # relative, where nothing is random but float32 rounds
+ROUNDING = 1e-5  # relative error allowed for exact estimates, for float32 rounding
 
 Relation = Literal["=", "<=", ">=", "<", ">"]
-"""How the estimate should be to the truth: equal, a bound that may meet it, or apart by more than LIMIT."""
+"""Required relation of the estimate to the true value. =, <=, >=: it holds up to LIMIT standard errors. <, >:
+estimate and true value differ by more than LIMIT standard errors."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One estimate beside its truth."""
+    """Estimate and its true value."""
 
     measure: str
     setting: str
     truth: float
     estimate: float
     error: float | None
-    """Standard error of the estimate; None where it is exact."""
+    """Standard error of the estimate; None if the estimate is exact."""
     relation: Relation = "="
     remark: str = ""
 
@@ -45,7 +46,10 @@ class Row:
 
     @property
     def z(self) -> float:
-        """Estimate minus truth in standard errors; an exact one's in what rounding may do, over LIMIT."""
+        """Estimate minus true value, in standard errors.
+
+        For an exact estimate, LIMIT standard errors are the rounding error that is allowed.
+        """
         error = ROUNDING * max(1.0, abs(self.truth)) / LIMIT if self.error is None else self.error
         return (self.estimate - self.truth) / error
 
@@ -64,8 +68,8 @@ class Row:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Markdown."""
-    head = ["measure", "setting", "truth", "estimate", "standard error", "errors off", "should be", "remark"]
+    """Format the rows as a Markdown table."""
+    head = ["measure", "setting", "truth", "estimate", "standard error", "z", "should be", "remark"]
     body = [head, ["---"] * 2 + ["---:"] * 4 + ["---"] * 2, *(row.cells() for row in rows)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in body)
 
@@ -73,7 +77,10 @@ def table(rows: Iterable[Row]) -> str:
 def measured(
     evaluator: Evaluator, model: Model, data: Tensor | Splits
 ) -> tuple[dict[str, Measurement], dict[str, np.ndarray]]:
-    """What an evaluator yields, by name, and all arrays that it files; a tensor is every split."""
+    """Return an evaluator's measurements, by name, and the arrays that it saves.
+
+    If `data` is a tensor, it is used for all splits.
+    """
     splits = data if isinstance(data, Splits) else in_parts(data, data)
     test = splits.test
     spec = toy_spec(tuple(test.x.shape[1:]), None if test.y is None else int(test.y.max()) + 1)

@@ -1,4 +1,4 @@
-"""Densities of data, and draws from known laws."""
+"""True values of data densities, and samples from known distributions."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from scripts.known_answers.rows import Row
 from scripts.known_answers.toys import chi_square, image_probabilities, small_pixelcnn, two_gaussians
 from vaebench.evaluation.likelihood.hmc import evaluate, transition
 from vaebench.likelihoods.bernoulli import Bernoulli
-from vaebench.networks.gated_pixelcnn import Shift
+from vaebench.networks.gated_layers import Shift
 
 
 def mixture() -> Iterator[Row]:
-    """The density of two Gaussians in the plane: its mean logarithm, its mass, and its limit far apart."""
+    """Compare the density of two Gaussians in the plane: entropy, total mass, entropy at a large distance."""
     near, setting = two_gaussians(0.5), "mixture of two Gaussians"
-    surprise = -near.log_density(near.load().test.x)
-    error = float(surprise.std()) / len(surprise) ** 0.5
-    yield Row("-log p(x), by draws", setting, near.entropy(), float(surprise.mean()), error)
+    nll = -near.log_density(near.load().test.x)
+    error = float(nll.std()) / len(nll) ** 0.5
+    yield Row("-log p(x), by sampling", setting, near.entropy(), float(nll.mean()), error)
     line = torch.linspace(-6, 6, 601, dtype=torch.float64)
     mass = float(near.log_density(torch.cartesian_prod(line, line)).exp().sum()) * 0.02**2
     yield Row("mass of p(x), on a grid", setting, 1.0, mass, None)
@@ -31,7 +31,7 @@ def mixture() -> Iterator[Row]:
 
 
 def samplers() -> Iterator[Row]:
-    """Frequencies of all 64 images of 2 x 3 pixels, by Pearson's chi-square."""
+    """Compare the frequencies of all 64 images of 2 x 3 pixels, by Pearson's chi-square."""
     shape, num, z = (1, 2, 3), 100_000, torch.tensor([[0.7, -1.2]])
     shifts: tuple[Shift, ...] = ("accumulate", "correct")
     for shift in shifts:
@@ -42,7 +42,10 @@ def samplers() -> Iterator[Row]:
 
 
 def chains() -> Iterator[Row]:
-    """Independent chains of HMC on exp(-z^2 / 2 - z^4): steps that get there, then some that are refused."""
+    """Compare moments of independent HMC chains on exp(-z^2 / 2 - z^4) with quadrature.
+
+    Small steps reach equilibrium; larger steps then test rejections.
+    """
 
     def densities(z: Tensor) -> tuple[Tensor, Tensor]:
         return -0.5 * z.square().sum(-1), -z.pow(4).sum(-1)

@@ -1,4 +1,4 @@
-"""CelebA: small files in the official layout."""
+"""Tests of CelebA on small files in the official layout."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def few(monkeypatch) -> None:
 
 
 def faces() -> dict[str, bytes]:
-    """Images of one level each in the middle 108 x 108, in the order of their names, black around it."""
+    """Return images, by name, of one level each in the central 108 x 108 pixels, black outside."""
     files = {}
     for i in range(NUM):
         x = np.zeros((218, 178, 3), dtype=np.uint8)
@@ -78,7 +78,10 @@ def test_the_spec_is_known_before_anything_is_there(paths):
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        (dict(list(faces().items())[:-1]), r"img_align_celeba holds 9 files; CelebA has 10 images"),
+        (
+            dict(list(faces().items())[:-1]),
+            r"img_align_celeba holds 9 files; expected the 10 images of CelebA",
+        ),
         (
             faces() | {"000003.jpg": png(np.zeros((64, 64, 3), np.uint8))},
             "000003.jpg.* expected 178x218 pixels",

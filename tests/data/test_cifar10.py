@@ -1,4 +1,4 @@
-"""CIFAR-10: small batches that pass for the official ones."""
+"""Tests of CIFAR-10 on small batches in place of the official ones."""
 
 import hashlib
 import io
@@ -31,7 +31,7 @@ def md5(content: bytes) -> str:
 
 
 def pixels() -> np.ndarray:
-    """`[24, 3, 32, 32]`: five batches of training images, one of test images."""
+    """Return images `[24, 3, 32, 32]`: five batches of training images, one of test images."""
     return np.random.default_rng(0).integers(0, 256, (6 * BATCH, 3, 32, 32), dtype=np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Binarisation, batches and the embedded digits."""
+"""Tests of binarisation, batches and scikit-learn's digits."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,12 +17,12 @@ GREY = 1 / 255
 
 
 def levels(num: int) -> Tensor:
-    """`num` data of 256 pixels, one of each grey level."""
+    """Return `num` examples of 256 pixels, one of each grey level."""
     return torch.arange(256, dtype=torch.uint8).repeat(num, 1)
 
 
 def assert_frequencies(x: Tensor) -> None:
-    """Pixel i is one in i/255 of the data `[N, 256]`, within five standard errors."""
+    """Assert that pixel i is 1 in a fraction i/255 of the data `[N, 256]`, within five standard errors."""
     p = torch.arange(256) / 255
     error = (p * (1 - p) / len(x)).sqrt()
     assert ((x.float().mean(0) - p).abs() <= 5 * error).all()  # black and white without any
@@ -47,7 +47,7 @@ def test_binarisation_repeats_by_its_seed_alone():
 
 
 def test_binarisation_of_many_data_repeats_no_random_numbers():
-    """They are drawn by parts of 10,000."""
+    """They are sampled in parts of 10,000."""
     x = binarise_once(torch.full((20_003, 8), 128, dtype=torch.uint8), GREY, seed=0)
     assert len(x) == 20_003
     assert not torch.equal(x[:10_000], x[10_000:20_000])
@@ -62,14 +62,14 @@ def test_content_hash_tells_any_bit():
 
 
 def counted(num: int, stochastic: bool = False) -> Split:
-    """Datum i is the number i; or, stochastic, eight grey pixels."""
+    """Return a split whose example i is the number i or, if stochastic, eight grey pixels."""
     if stochastic:
         return Split(torch.full((num, 8), 128, dtype=torch.uint8), None, scale=GREY, stochastic=True)
     return Split(torch.arange(num, dtype=torch.uint8).view(num, 1), None)
 
 
 def epoch_of(batches: Batches, epoch: int) -> list[int]:
-    """The data of an epoch in the order of its batches."""
+    """Return the data of an epoch in the order of its batches."""
     return torch.cat([batches(epoch, i) for i in range(len(batches))]).flatten().int().tolist()
 
 
@@ -123,7 +123,7 @@ def digits() -> Splits:
 
 
 def test_digits_are_the_same_at_every_load():
-    """The hash is part of the benchmark: change it, and numbers of before cannot be compared."""
+    """The hash is part of the benchmark: if it changes, earlier results are not comparable."""
     first, second = digits(), digits()
     for name in ("train", "valid", "test"):
         assert torch.equal(first[name].x, second[name].x)
@@ -133,7 +133,7 @@ def test_digits_are_the_same_at_every_load():
 
 
 def test_digits_splits_partition_the_images_and_keep_their_labels(monkeypatch):
-    """With images that spell their own number in black and white, the splits can be read back."""
+    """The images encode their own number in black and white, so that the test can identify them."""
     number = np.arange(1797)
     bits = (number[:, None] >> np.arange(64)) & 1
     raw = SimpleNamespace(images=16.0 * bits.reshape(-1, 8, 8), target=number % 10)

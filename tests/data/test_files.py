@@ -1,4 +1,4 @@
-"""Downloads that fail in whatever way end in instructions."""
+"""Tests that a failed download ends in instructions."""
 
 import http.client
 from urllib.error import URLError

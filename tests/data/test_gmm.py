@@ -1,4 +1,4 @@
-"""The Gaussian mixture: its density against scipy's and on a grid, its draws against its moments."""
+"""Tests of the Gaussian mixture: density against scipy and on a grid, samples against moments."""
 
 import math
 from pathlib import Path
@@ -21,7 +21,7 @@ def mixture(**options) -> GaussianMixture:
 
 
 def grid(reach: float = 8.0, num: int = 801) -> tuple[torch.Tensor, float]:
-    """Points `[num^2, 2]` of the square of that reach, and the area that each stands for."""
+    """Return grid points `[num^2, 2]` of the square [-reach, reach]^2, and the area per point."""
     line = torch.linspace(-reach, reach, num, dtype=torch.float64)
     return torch.cartesian_prod(line, line), float(line[1] - line[0]) ** 2
 

@@ -1,4 +1,4 @@
-"""Folders and archives of images: listing, classes, splits, pixels, cache."""
+"""Tests of folders and archives of images: listing, classes, splits, pixels, cache."""
 
 import io
 import os
@@ -46,7 +46,7 @@ def of(paths: DataPaths, **options: Any) -> ImageFolder:
 
 
 def found(splits: Splits) -> dict[int, tuple[str, int | None]]:
-    """Of images of one level each: level -> (split, label)."""
+    """Return level -> (split, label) of images of one level each."""
     rows = {}
     for name in ("train", "valid", "test"):
         labels = [None] * len(splits[name]) if splits[name].y is None else splits[name].y.tolist()
@@ -110,7 +110,7 @@ def test_a_partition_holds_every_image_once():
 
 
 def test_the_middle_is_kept_and_channels_are_in_order(paths):
-    """Red, green, blue and grey bands; the same bands on their side."""
+    """Return an image of red, green, blue and grey bands, and the same image rotated."""
     bands = np.zeros((4, 12, 3), dtype=np.uint8)
     for start, colour in ((0, 0), (4, 1), (8, 2)):
         bands[:, start : start + 4, colour] = 200
@@ -132,7 +132,7 @@ def test_the_middle_is_kept_and_channels_are_in_order(paths):
 
 @pytest.mark.parametrize("shape", [(64, 64), (64, 96), (160, 64)])
 def test_large_images_are_averaged_not_sampled(shape, paths):
-    """Stripes one pixel wide become their mean, on the left and on the right."""
+    """Stripes of one pixel become their mean, on the left and on the right."""
     stripes = np.zeros(shape, dtype=np.uint8)
     stripes[:, ::2] = 100
     stripes[:, shape[1] // 2 + 1 :: 2] = 200
@@ -218,7 +218,9 @@ def test_a_damaged_member_is_named(paths):
 
 
 def test_a_path_without_images_is_an_error_at_once(paths, tmp_path):
-    with pytest.raises(DataError, match=rf"{paths.root}/pictures is neither a folder nor a \.zip"):
+    with pytest.raises(
+        DataError, match=rf"{paths.root}/pictures does not exist; expected a folder or a \.zip"
+    ):
         of(paths)
     (paths.root / "pictures").mkdir(parents=True)
     with pytest.raises(DataError, match="pictures holds no images"):
@@ -241,7 +243,7 @@ def test_a_path_without_images_is_an_error_at_once(paths, tmp_path):
 def test_an_empty_split_is_an_error_at_once(options, part, paths):
     put_folder(paths.root / "pictures", {f"{i}.png": plain(i) for i in range(10)})
     with pytest.raises(
-        DataError, match=rf"its 10 images leave none for {part}; change dataset\.valid_fraction"
+        DataError, match=rf"has 10 images, and none is left for {part}; change dataset\.valid_fraction"
     ):
         of(paths, **options)
 
@@ -270,7 +272,7 @@ def test_real_images_of_an_archive(tmp_path_factory):
 
 
 def test_a_copy_of_the_same_images_is_the_same_data(paths):
-    """With other times of change, by which alone the cache looks for them."""
+    """Only the modification times differ, from which the cache derives its key."""
     put_folder(paths.root / "pictures", {f"{i}.png": plain(10 * i) for i in range(20)})
     before = of(paths).load().origin
     for file in (paths.root / "pictures").iterdir():
@@ -288,7 +290,7 @@ def test_images_of_more_than_8_bits_are_refused_and_not_clipped(dtype, paths):
     content = io.BytesIO()
     Image.fromarray(np.full((4, 4), 4096, dtype)).save(content, format="TIFF")
     put_folder(paths.root / "pictures", {f"{i}.tiff": content.getvalue() for i in range(10)})
-    with pytest.raises(DataError, match="more than 8 bits a channel"):
+    with pytest.raises(DataError, match="more than 8 bits per channel"):
         of(paths, channels=1).load()
 
 

@@ -1,4 +1,4 @@
-"""LSUN: a small database, behind lmdb where it is installed and behind what passes for it elsewhere."""
+"""Tests of LSUN on a small database, read with lmdb if it is installed, otherwise with a replacement."""
 
 import json
 import os
@@ -25,7 +25,7 @@ OPTIONS = {"name": "lsun", "size": 4, "num_images": 7, "num_valid": 2, "num_test
 
 
 def bedroom(level: int) -> bytes:
-    """A wide image: one level in the middle, white at its sides."""
+    """Return a wide image with one level in the centre, white at its sides."""
     x = np.full((8, 16, 3), 255, dtype=np.uint8)
     x[:, 2:14] = (level, level + 1, level + 2)
     return png(x)
@@ -35,7 +35,7 @@ RECORDS = {f"{key:040x}": bedroom(10 * i) for i, key in enumerate((3, 5, 8, 13, 
 
 
 class FakeLMDB(ModuleType):
-    """Databases are JSON in data.mdb."""
+    """Replacement of lmdb, whose databases are JSON in data.mdb."""
 
     def __init__(self) -> None:
         super().__init__("lmdb")
@@ -110,7 +110,7 @@ def test_a_pickle_of_keys_in_the_working_directory_is_not_trusted(paths, tmp_pat
 def test_more_images_than_there_are_and_none_left_are_refused(paths):
     with pytest.raises(DataError, match=r"dataset\.num_images = 10: .*data\.mdb has 9 images"):
         load(paths, num_images=10)
-    with pytest.raises(DataError, match=r"dataset\.num_images = 3: expected more than .* which are 3"):
+    with pytest.raises(DataError, match=r"dataset\.num_images = 3: expected more than .* = 3"):
         load(paths, num_images=3)
 
 

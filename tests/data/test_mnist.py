@@ -1,4 +1,4 @@
-"""MNIST's files: found, checked and read; the real ones, and small ones of the same format."""
+"""Tests of finding, checking and reading MNIST's files: the real ones, and small ones of the same format."""
 
 import gzip
 import hashlib
@@ -21,7 +21,7 @@ NUM_TRAIN, NUM_VALID, NUM_TEST = 6, 3, 4
 
 
 def idx(array: np.ndarray) -> bytes:
-    """The idx format of bytes: two zeros, the type 8, the rank, the sizes, the content."""
+    """Return bytes in idx format: two zeros, the type 8, the rank, the sizes, the content."""
     return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
@@ -33,7 +33,7 @@ def paths(tmp_path: Path) -> DataPaths:
 
 @pytest.fixture
 def official(monkeypatch) -> dict[str, bytes]:
-    """The content of four small files, which pass for the official ones."""
+    """Return the content of four small files, used in place of the official ones."""
     rng = np.random.default_rng(0)
     content = {}
     for name, num in (("train", NUM_TRAIN + NUM_VALID), ("t10k", NUM_TEST)):
@@ -49,7 +49,7 @@ def official(monkeypatch) -> dict[str, bytes]:
 
 
 def put(paths: DataPaths, content: dict[str, bytes], packed: tuple[str, ...] = ()) -> None:
-    """Write raw files, those of `packed` as .gz."""
+    """Write raw files; those in `packed` as .gz."""
     for name, file in content.items():
         raw = paths.root / "MNIST/raw"
         if name in packed:
@@ -117,7 +117,7 @@ def static(paths: DataPaths) -> MNISTStatic:
 
 
 def binarised(official: dict[str, bytes]) -> list[torch.Tensor]:
-    """A binarisation of train, valid and test that the grey images could have given."""
+    """Return a possible binarisation of the grey images of train, valid and test."""
     x, test = (grey(official[name]).gt(100).to(torch.uint8) for name in (TRAIN, TEST))
     return [x[:NUM_TRAIN], x[NUM_TRAIN:], test]
 

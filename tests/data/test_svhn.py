@@ -1,4 +1,4 @@
-"""SVHN: small files of the official format."""
+"""Tests of SVHN on small files of the official format."""
 
 from pathlib import Path
 from urllib.error import URLError
@@ -24,7 +24,7 @@ def paths(tmp_path: Path, monkeypatch) -> DataPaths:
 
 
 def content(part: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images `[N, H, W, 3]` and the file's labels, 1 to 10."""
+    """Return images `[N, H, W, 3]` and the file's labels, 1 to 10."""
     rng = np.random.default_rng([seed, SIZES[part]])
     num = SIZES[part]
     return rng.integers(0, 256, (num, 32, 32, 3), dtype=np.uint8), 10 - np.arange(num, dtype=np.uint8) % 10
@@ -102,8 +102,8 @@ def test_a_changed_byte_is_noticed(paths):
         ({"X": np.zeros((32, 32, 3, 2), np.uint8)}, "no array 'y'"),
         ({"X": np.zeros((2, 32, 32, 3), np.uint8), "y": [[1], [2]]}, r"X has shape \[2, 32, 32, 3\]"),
         ({"X": np.zeros((32, 32, 3, 3), np.uint8), "y": [[1], [2]]}, r"expected \[32, 32, 3, 2\]"),
-        ({"X": np.zeros((32, 32, 3, 2)), "y": [[1], [2]]}, "X in bytes, .* not float64"),
-        ({"X": np.zeros((32, 32, 3, 2), np.uint8), "y": [[0], [2]]}, "y in 1 to 10"),
+        ({"X": np.zeros((32, 32, 3, 2)), "y": [[1], [2]]}, "X has type float64, expected uint8"),
+        ({"X": np.zeros((32, 32, 3, 2), np.uint8), "y": [[0], [2]]}, "y has values outside 1 to 10"),
         (
             {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": [[1, 2]]},
             r"y has shape \[1, 2\], expected \[N, 1\]",

@@ -1,4 +1,4 @@
-"""Folders of sentences: what becomes of every line, batches, and what is refused."""
+"""Tests of folders of sentences: lines, marks, batches, and errors."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_nothing_is_lost_in_silence(
 
 
 def test_marks_around_a_line_are_those_that_it_gets_anyway(tmp_path: Path) -> None:
-    """One END a sentence, as without: two would halve the perplexity of a file that has them."""
+    """Marks in a file must not add a second END per sentence: it would halve the perplexity."""
     plain = text_of(write_corpus(tmp_path / "plain")).load()
     folder = write_corpus(tmp_path / "c", train=[f"<s> {line} </s>" for line in TRAIN], test=["a </s>"])
     marked = text_of(folder, max_words=6)  # of the longest training sentence, without its marks
@@ -101,7 +101,7 @@ def test_marks_elsewhere_are_unknown_words(
     assert tuple(found[name] for name in names) == counts
 
 
-def test_marks_are_told_once_a_file_and_a_line_of_nothing_else_is_empty(
+def test_marks_are_logged_once_per_file_and_a_line_of_nothing_else_is_empty(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     content = ["<s> a </s>", "b </s> b </s>", "<s> </s>", "<unk> a"]
@@ -109,11 +109,11 @@ def test_marks_are_told_once_a_file_and_a_line_of_nothing_else_is_empty(
     with caplog.at_level(logging.WARNING):
         splits = text_of(folder).load()
     assert (splits.origin["train"]["sentences"], splits.origin["train"]["empty_lines"]) == (3, 1)
-    (told,) = [record.getMessage() for record in caplog.records]
-    assert told.endswith(
-        "train.txt: 1 empty lines were left out; 2 <s> at the beginning of a line were left out; "
-        "3 </s> at the end of a line were left out; 1 <s> or </s> elsewhere were read as <unk>; "
-        "1 <unk> were there already."
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.endswith(
+        "train.txt: 1 empty lines were left out; 2 <s> at the beginning of a line were removed; "
+        "3 </s> at the end of a line were removed; 1 <s> or </s> elsewhere were read as <unk>; "
+        "1 <unk> were in the file."
     )
     (folder / "train.txt").write_text("a\n</s>")  # without a line's end it is a line all the same
     assert text_of(folder).read("train").empty_lines == 1
@@ -128,9 +128,9 @@ def test_marks_are_told_once_a_file_and_a_line_of_nothing_else_is_empty(
             "train.txt, line 2: 4 words.*max_words is 3",
         ),
         ({}, b"good\nna\xefve words\n", "train.txt, line 2: not UTF-8 .*byte 0xef"),
-        ({}, b"\n\n", "train.txt holds no sentence of 1 to 8 words"),
-        ({}, b"<s> </s>\n", "train.txt holds no sentence of 1 to 8 words"),
-        ({}, b"", "train.txt holds no sentence"),
+        ({}, b"\n\n", "train.txt has no sentence of 1 to 8 words"),
+        ({}, b"<s> </s>\n", "train.txt has no sentence of 1 to 8 words"),
+        ({}, b"", "train.txt has no sentence"),
     ],
 )
 def test_a_bad_file_is_named_with_its_line(
@@ -165,7 +165,7 @@ def epoch_of(batches: Batches, epoch: int) -> list[torch.Tensor]:
 
 
 def mixed_split(mixes: bool) -> Split:
-    """Sentence i is i % 3 + 1 times word i."""
+    """Build a split whose sentence i is word i, repeated i % 3 + 1 times."""
     spec = spec_of(num_words=11, length=9)
     lines = [" ".join([chr(ord("a") + i)] * (i % 3 + 1)) for i in range(11)]
     split = split_of(spec, *lines)
@@ -224,7 +224,9 @@ def test_yahoo_is_read_as_any_folder_and_its_size_is_checked(
         tmp_path / "yahoo", train=[*TRAIN, "", "nine words are too many of them to be kept"]
     )
     (folder / "valid.txt").rename(folder / "val.txt")
-    with pytest.raises(DataError, match=r"train.txt has 23 lines, and Yahoo Answers' train has 100000"):
+    with pytest.raises(
+        DataError, match=r"train.txt has 23 lines; the train split of Yahoo Answers has 100000"
+    ):
         yahoo_of(tmp_path).load()
     monkeypatch.setattr(yahoo, "NUM_LINES", {"train": 23, "valid": 3, "test": 4})
     assert len(yahoo_of(tmp_path).load().train) == 21
@@ -259,5 +261,5 @@ def test_a_downloaded_archive_leaves_the_three_files(kind: str, tmp_path: Path) 
     found = {path.name: path.read_text() for path in (tmp_path / "y").iterdir()}
     assert found == {Path(name).name: name for name in names[:3]}
     for broken in (b"<html>quota exceeded</html>", buffer.getvalue()[: len(buffer.getvalue()) // 3]):
-        with pytest.raises(OSError, match=r"no whole archive|has no yahoo/train.txt"):
+        with pytest.raises(OSError, match=r"not an intact archive|does not contain yahoo/train.txt"):
             unpack_yahoo(broken, tmp_path / "z")

@@ -1,4 +1,4 @@
-"""The categorical likelihood of sentences: by enumeration, and what padding does to it."""
+"""Tests of the categorical likelihood of sentences: enumeration, and padding."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def random_logits(*shape: int) -> torch.Tensor:
 
 
 def test_probabilities_sum_to_one_over_the_vocabulary() -> None:
-    """At each position, with what comes before and behind as it is."""
+    """The tokens before and after the position are fixed."""
     likelihood, logits = Categorical((3, V)), random_logits(3, V)
     for position in range(3):
         x = torch.tensor([2, 3, END]).repeat(V, 1)
@@ -32,7 +32,7 @@ def test_probabilities_sum_to_one_over_the_vocabulary() -> None:
 
 
 def test_sentences_of_every_length_have_probability_one_in_all() -> None:
-    """If the last token is END, whatever its logits: a law over what can be written."""
+    """With END as the last token, whatever its logits, this is a distribution over all sentences."""
     likelihood, logits = Categorical((3, V)), random_logits(3, V)
     logits[2] = torch.tensor([0.0, -math.inf, -math.inf, -math.inf])
     lines = [(*line, END) for n in range(3) for line in itertools.product(range(1, V), repeat=n)]

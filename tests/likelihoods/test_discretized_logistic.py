@@ -1,4 +1,4 @@
-"""The discretised logistic against torch's own law, exact arithmetic and enumeration of 256 levels."""
+"""Tests of the discretised logistic against torch's logistic, exact arithmetic and enumeration."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def likelihood(*shape: int) -> DiscretizedLogistic:
 
 
 def naive_mass(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """The difference of torch's distribution function at the edges of each bin."""
+    """Compute the difference of torch's distribution function at the edges of each bin."""
     base = Uniform(torch.zeros_like(mean), torch.ones_like(mean))
-    law = TransformedDistribution(
+    logistic = TransformedDistribution(
         base, [SigmoidTransform().inv, AffineTransform(mean, log_scale.exp())], validate_args=False
     )
-    upper = torch.where(x == 1, 1.0, law.cdf(x + 0.5 / 255))
-    return upper - torch.where(x == 0, 0.0, law.cdf(x - 0.5 / 255))
+    upper = torch.where(x == 1, 1.0, logistic.cdf(x + 0.5 / 255))
+    return upper - torch.where(x == 0, 0.0, logistic.cdf(x - 0.5 / 255))
 
 
 def exact_log_mass(level: int, mean: float, log_scale: float) -> float:
@@ -117,7 +117,7 @@ def test_log_prob_sums_over_pixels_for_each_sample_and_datum() -> None:
 
 
 def test_stored_levels_in_single_precision_stay_in_their_bins() -> None:
-    """Data are uint8 * (1/255) in float32: none may fall into a neighbour's bin, or out of an end's."""
+    """Data are uint8 * (1/255) in float32: rounding must not move a level to another bin."""
     x = torch.arange(256, dtype=torch.uint8).float() * (1 / 255)
     mean, log_scale = torch.tensor(0.4), torch.tensor(-3.0)
     expected = log_mass(LEVELS, mean.double(), log_scale.double())
@@ -142,7 +142,7 @@ def test_mean_of_extreme_laws_stays_in_range() -> None:
 
 
 def chi_square_z(counts: Tensor, probabilities: Tensor) -> float:
-    """(chi^2 - df) / sqrt(2 df) over the levels that are expected at least five times, the rest as one."""
+    """Compute (chi^2 - df) / sqrt(2 df) over levels expected at least five times; the rest is one cell."""
     expected = probabilities * counts.sum()
     rare = expected < 5
     counts = torch.cat([counts[~rare], counts[rare].sum().view(1)]).double()

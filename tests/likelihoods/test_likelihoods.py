@@ -1,4 +1,4 @@
-"""Bernoulli and Gaussian likelihoods against torch's own and against enumeration."""
+"""Tests of the Bernoulli and Gaussian likelihoods against torch's distributions and enumeration."""
 
 import itertools
 

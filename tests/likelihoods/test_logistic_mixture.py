@@ -1,4 +1,4 @@
-"""PixelCNN++'s mixture: its chain of channels by hand, its masses by enumeration, its draws by counts."""
+"""Tests of PixelCNN++'s mixture: channels by hand, probabilities by enumeration, samples by counts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def mixture(channels: int = 3, num_components: int = 4, height: int = 2, width: 
 
 
 def parameters_of(model: LogisticMixture, *leading: int, height: int = 2, width: int = 3) -> Tensor:
-    """Random, with scales of 3 to 50 levels."""
+    """Return random parameters with scales of 3 to 50 levels."""
     parameters = normal(*leading, model.parameter_shape[0], height, width)
     k, c = model.num_components, model.channels
     parameters[..., k + k * c : k + 2 * k * c, :, :] -= 2
@@ -26,7 +26,7 @@ def parameters_of(model: LogisticMixture, *leading: int, height: int = 2, width:
 
 
 def by_hand(x: Tensor, p: Tensor, k: int) -> float:
-    """log P of one pixel `x [C]` under `p [P]`, in units of data from -1 to 1, as the paper writes it."""
+    """Compute log P of one pixel `x [C]` under `p [P]` with the formula of the paper, for data in [-1, 1]."""
     c, total = len(x), 0.0
     y = 2 * x - 1
     weights = torch.softmax(p[:k], 0)
@@ -67,7 +67,7 @@ def test_one_components_mixture_of_one_channel_sums_to_one_and_so_do_many() -> N
 
 
 def marginal(model: LogisticMixture, p: Tensor, known: Tensor) -> Tensor:
-    """log P of the first channels `known [N, c]` of a pixel: the mixture without the factors of the rest."""
+    """Compute log P of the first channels `known [N, c]` of a pixel: the mixture without later factors."""
     k, c = model.num_components, known.shape[-1]
     fewer = mixture(c, k, 1, 1)
     logits, mean, log_scale, coefficients = p.flatten().split([k, 3 * k, 3 * k, 3 * k])
@@ -81,7 +81,7 @@ def marginal(model: LogisticMixture, p: Tensor, known: Tensor) -> Tensor:
 
 
 def test_each_channel_sums_to_one_given_those_before_it() -> None:
-    """So that all 256^3 colours do: sum_b P(r, g, b) = P(r, g), sum_g P(r, g) = P(r), sum_r P(r) = 1."""
+    """P sums to 1 over 256^3 colours: sum_b P(r, g, b) = P(r, g), sum_g P(r, g) = P(r), sum_r P(r) = 1."""
     model = mixture(3, 4, 1, 1)
     p = parameters_of(model, height=1, width=1)
     known = levels(5, 3)
@@ -132,7 +132,7 @@ def test_mean_of_one_channel_is_the_mean_over_the_levels() -> None:
 
 
 def narrow() -> tuple[LogisticMixture, Tensor]:
-    """Two components of three channels, a few levels wide and well inside, so that no mass is censored."""
+    """Return two components of three channels, a few levels wide and inside [0, 1]: nothing is censored."""
     model, generator = mixture(3, 2, 1, 1), torch.Generator().manual_seed(5)
     logits, log_scales = torch.tensor([0.4, -0.3]), torch.full((6,), -4.5)
     means, coefficients = 0.15 * torch.randn(6, generator=generator), torch.randn(6, generator=generator)
@@ -147,7 +147,7 @@ def test_mean_of_three_channels_is_that_of_many_draws() -> None:
 
 
 def test_draws_of_three_channels_follow_the_joint_masses_which_sum_to_one() -> None:
-    """Counted over blocks of 4 x 4 x 4 colours, in a box beyond which there is next to nothing."""
+    """Counts blocks of 4 x 4 x 4 colours in a box that holds almost all of the probability."""
     model, p = narrow()
     draws = model.sample(p.expand(20_000, *p.shape), torch.Generator().manual_seed(0)).view(-1, 3)
     level = (draws * 255).round().long()

@@ -1,4 +1,4 @@
-"""What every encoder and decoder of images owes to the model around it, as conf/ configures it."""
+"""Tests of the interface of encoders and decoders of images, as configured in conf/."""
 
 from __future__ import annotations
 

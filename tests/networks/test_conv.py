@@ -1,4 +1,4 @@
-"""The convolutional networks compute what the published ones do, and are as large."""
+"""Tests that the convolutional networks compute the published functions and have the published sizes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL = {"width": 5, "depth": 2, "channels": 3, "kernel": 3, "batch_norm": True,
 
 
 def network_of(word: str, *sizes: Any) -> Any:
-    """The network of `encoder=conv` or `decoder=gated_conv`, as configured."""
+    """Build the network of `encoder=conv` or `decoder=gated_conv`, as configured."""
     return factory(config_of(f"model/{word}")["model"][word.split("=")[0]])(*sizes)
 
 
@@ -30,7 +30,7 @@ def sigmoid(x: Tensor) -> Tensor:
 
 
 def convolved(x: Tensor, conv: nn.Module, stride: int) -> Tensor:
-    """Output (i, j) is the kernel laid with its middle (or what is before it) on (i, j) * stride."""
+    """Compute the convolution: the kernel's centre, rounded down, is at (i, j) * stride for output (i, j)."""
     assert isinstance(conv, nn.Conv2d)
     kernel, (height, width) = conv.weight.shape[-1], x.shape[2:]
     reach = (kernel - 1) // 2
@@ -46,7 +46,7 @@ def convolved(x: Tensor, conv: nn.Module, stride: int) -> Tensor:
 
 
 def normalised(x: Tensor) -> Tensor:
-    """A fresh batch norm in training."""
+    """Compute an untrained batch norm in training mode."""
     mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), correction=0, keepdim=True)
     return (x - mean) / (var + 1e-5).sqrt()
 

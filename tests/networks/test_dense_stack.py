@@ -1,4 +1,4 @@
-"""Skips go where the paper puts them, and cost no parameters where it says so."""
+"""Tests of skip connections: their places and their numbers of parameters are those of the paper."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def count(module: nn.Module) -> int:
 
 
 def by_hand(stack: Stack, h: torch.Tensor) -> list[torch.Tensor]:
-    """What f_1(h), f_2(f_1(h)), ... would be without skips."""
+    """Compute f_1(h), f_2(f_1(h)), ... without skip connections."""
     outputs = [h]
     for layer in stack.layers:
         outputs.append(torch.tanh(layer(outputs[-1])))

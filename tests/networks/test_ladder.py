@@ -1,4 +1,4 @@
-"""The ladder encoder and the U-shaped generator, against compositions by hand."""
+"""Tests of the ladder encoder and the U-shaped generator against compositions by hand."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def normal(*shape: int, seed: int = 1) -> Tensor:
 
 @torch.no_grad()
 def lively(network: nn.Module) -> Any:
-    """In evaluation, with batch norms' statistics and parameters that are no longer those of the start."""
+    """Return the network in evaluation mode, with random statistics and parameters of the batch norms."""
     torch.manual_seed(2)
     for module in network.modules():
         if isinstance(module, BatchNorm):
@@ -68,7 +68,7 @@ def test_levels_have_half_the_size_rounded_up() -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(7, 8), (8, 7), (1, 2), (28, 5)], ids=str)
 def test_the_way_up_is_the_transpose_of_the_way_down(size: tuple[int, int], stride: int) -> None:
-    """<down(x), y> = <x, up(y)> for the same weights: same padding, same crop."""
+    """<down(x), y> = <x, up(y)> for equal weights: padding and crop agree."""
     down = nn.Sequential(*convolution(3, 5, stride, bias=False)).double()
     up = UpConvolution(5, 3, stride, size, bias=False).double()
     up.transposed.weight = down[1].weight
@@ -185,7 +185,7 @@ def test_a_closed_gate_keeps_the_image_and_an_open_one_forgets_it() -> None:
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_each_level_of_the_trunk_reaches_the_output(level: int) -> None:
-    """The first two by shortcuts, the last by dense layers; the gate is open: x' has no other way."""
+    """The first two levels see x' by shortcuts, the last one by dense layers; the gate is open."""
     network = lively(generator((1, 8, 8)))
     set_gate(network, 200.0)
     z, image = normal(2, 6), normal(2, 1, 8, 8).tanh()

@@ -1,4 +1,4 @@
-"""LSTMs over sentences: their equations by hand, padding, skip wiring, and writing."""
+"""Tests of the LSTMs of sentences: equations by hand, padding, skip connections, and generation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ X = sentences(SPEC, "a b c", "d", "e f a b c d", "b a c")
 
 
 def by_hand(lstm: SentenceLSTM, inputs: Tensor, h: Tensor) -> list[Tensor]:
-    """The states of one sentence `[L, F]`, step by step, from h and c = 0."""
+    """Compute the states of one sentence `[L, F]` step by step, from h and c = 0."""
     c, states = torch.zeros_like(h), []
     for step in inputs:
         gates = lstm.weight_ih_l0 @ step + lstm.bias_ih_l0 + lstm.weight_hh_l0 @ h + lstm.bias_hh_l0
@@ -42,7 +42,7 @@ def test_encoder_gives_the_state_at_each_sentences_own_end(training: bool) -> No
 
 @pytest.mark.parametrize("skip", [False, True])
 def test_decoder_by_hand(skip: bool) -> None:
-    """Input [w_{t-1}, z] from the begin mark on, h_0 = U z + b, c_0 = 0, logits W [h, z] or W h."""
+    """Inputs [w_{t-1}, z] with w_0 the begin mark, h_0 = U z + b, c_0 = 0, logits W [h, z] or W h."""
     decoder = lstm_vae(SPEC, skip=skip).decoder
     z = torch.randn(4, 3)
     logits = decoder(z, X)
@@ -57,7 +57,7 @@ def test_decoder_by_hand(skip: bool) -> None:
 
 
 def test_skip_wiring_alone_reaches_the_softmax() -> None:
-    """With the LSTM's ways from z cut, z still moves the logits, at every position, if there is a skip."""
+    """Without the paths through the LSTM, z changes the logits of every position only if there is a skip."""
     for skip in (False, True):
         decoder = lstm_vae(SPEC, skip=skip).decoder
         with torch.no_grad():
@@ -116,7 +116,7 @@ def test_what_is_written_greedily_is_the_teachers_greedy_choice(model: nn.Module
 
 
 def test_writing_draws_by_the_models_law() -> None:
-    """The frequencies of the first two tokens over many draws are their probabilities under the decoder."""
+    """The frequencies of the first two tokens in many samples are their probabilities under the decoder."""
     model = lstm_vae(SPEC)
     z = torch.randn(1, 3)
     torch.manual_seed(1)
@@ -143,7 +143,7 @@ def test_dropout_acts_in_training_on_words_and_on_states() -> None:
 
 
 def test_an_lstm_gives_gradients_of_gradients_in_evaluation() -> None:
-    """As posteriors that refine themselves want them."""
+    """Iterative posteriors need these gradients."""
     model = lstm_vae(SPEC)
     assert model.decoder.lstm.training
     assert not model.decoder.dropout.training

@@ -1,4 +1,4 @@
-"""Each output of a masked network sees the units before it, all of them and no other."""
+"""Tests that each output of a masked network depends on all earlier units and on no others."""
 
 from __future__ import annotations
 

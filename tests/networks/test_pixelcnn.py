@@ -1,4 +1,4 @@
-"""Autoregressive decoders: who sees what, where z enters, and drawing with and without a cache."""
+"""Tests of the PixelCNN decoders: dependence on pixels and on z, sampling with and without a cache."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.networks.sampling import assert_samples_agree
 from vaebench.distributions import bernoulli_log_prob
 from vaebench.errors import UserError
 from vaebench.networks.gated_pixelcnn import GatedPixelCNNDecoder
 from vaebench.networks.mlp import MLPDecoder
 from vaebench.networks.pixel_head import MaskedConv2d, PixelHeadDecoder
-from vaebench.networks.raster import generate_naively
 
 LATENT_DIM = 3
 MLP: dict[str, Any] = {
@@ -24,7 +24,7 @@ MLP: dict[str, Any] = {
 
 
 def noisy(decoder: Any) -> Any:
-    """The decoder with parameters, biases and running statistics that are all different and not small."""
+    """Return the decoder with random parameters, biases and running statistics that are not small."""
     torch.manual_seed(0)
     for parameter in decoder.parameters():
         nn.init.normal_(parameter, std=0.4)
@@ -66,7 +66,7 @@ VARIANTS = {
 
 
 def seen_by(decoder: Any, shape: tuple[int, int, int]) -> Tensor:
-    """Which input pixels each output pixel depends on, `[HW, HW]`, by the gradient."""
+    """Return whether each output pixel depends on each input pixel, `[HW, HW]`, by the gradient."""
     x = torch.rand(1, *shape, requires_grad=True)
     output = decoder(torch.randn(1, LATENT_DIM), x).sum(1).flatten()
     rows = [
@@ -87,7 +87,7 @@ def test_no_pixel_sees_itself_or_a_later_one(make: Any, channels: int) -> None:
 @pytest.mark.parametrize("stack", ["vertical", "horizontal"])
 @pytest.mark.parametrize("shift", ["accumulate", "correct"])
 def test_each_stack_sees_its_own_part(stack: str, shift: str) -> None:
-    """The vertical stack sees the rows above in full; the horizontal one its row, to the left."""
+    """The vertical stack sees the full rows above, the horizontal stack its own row to the left."""
     depth, (height, width) = 4, (6, 7)
     decoder = gated(depth=depth, v_shift=shift)
     with torch.no_grad():
@@ -102,13 +102,13 @@ def test_each_stack_sees_its_own_part(stack: str, shift: str) -> None:
     rows = seen.any(1).any(-1)  # [row, row it sees]
     if stack == "horizontal":
         assert torch.equal(rows[1:, 1:], torch.eye(height, dtype=torch.bool)[1:, 1:])
-        # To the left, as far as four layers of reach one go, of which the first begins one further.
+        # To the left it sees four layers of reach one; the first layer starts one pixel further to the left.
         assert seen[2, width - 1, 2].tolist() == [
             width - 1 - depth - 1 <= j < width - 1 for j in range(width)
         ]
         return
-    # The last layer alone reaches the output: no horizontal path is left. Its vertical input has passed
-    # depth - 1 shifts of a row where they accumulate, and sees that much less of the nearest rows.
+    # Without horizontal paths only the last layer reaches the output. If shifts accumulate, its vertical
+    # input has passed depth - 1 shifts by one row, and does not see as many of the nearest rows.
     nearest = depth if shift == "accumulate" else 1
     for i in range(height):
         expected = [nearest <= i - other <= 2 * depth for other in range(height)]
@@ -127,7 +127,7 @@ def test_accumulated_shifts_leave_a_blind_spot_and_the_correct_one_none() -> Non
 
 
 def layers_that_hear_z(decoder: GatedPixelCNNDecoder) -> list[bool]:
-    """Whether z changes each layer's output, and the last map's, when what enters beside it is held fixed."""
+    """Return whether z changes the output of each layer, other inputs fixed, and of the output layer."""
     z = torch.randn(2, LATENT_DIM)
     maps = decoder.maps_of(z)
     heard = []
@@ -171,7 +171,7 @@ def test_parameters_of_the_nine_layer_decoder_of_skip_vae() -> None:
 
 
 def test_a_gated_layer_by_hand() -> None:
-    """One layer at the pixel (2, 3), from its weights, without any convolution."""
+    """Computes one layer at the pixel (2, 3) from its weights, without a convolution."""
     decoder = gated(depth=1)
     layer, x, z = decoder.layers[0], torch.rand(1, 1, 6, 7), torch.randn(1, LATENT_DIM)
     inputs = torch.cat([x, decoder.maps_of(z)[0]], 1)[0]
@@ -200,23 +200,8 @@ def test_probabilities_of_all_images_sum_to_one(decoder: Any) -> None:
 def test_cached_sampling_draws_what_the_naive_sampler_draws(make: Any, channels: int, num: int) -> None:
     shape = (channels, 5, 6)
     decoder, z = make(shape), torch.randn(num, LATENT_DIM)
-    logits: list[list[Tensor]] = [[], []]
-
-    def pick(parameters: Tensor, seen: list[Tensor], generator: torch.Generator) -> Tensor:
-        seen.append(parameters)
-        return torch.bernoulli(torch.sigmoid(parameters), generator=generator)
-
-    draws = [
-        draw(partial(pick, seen=seen, generator=torch.Generator().manual_seed(1)))
-        for seen, draw in zip(
-            logits,
-            (lambda p: decoder.sample(z, p), lambda p: generate_naively(decoder, z, shape, p)),
-            strict=True,
-        )
-    ]
-    assert torch.equal(*draws)
-    torch.testing.assert_close(torch.stack(logits[0]), torch.stack(logits[1]), atol=1e-5, rtol=1e-5)
-    assert 0.1 < draws[0].mean() < 0.9
+    images, _ = assert_samples_agree(decoder, z, shape)
+    assert 0.1 < images.mean() < 0.9
 
 
 def test_masks_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""PixelCNN++: who sees what, where z enters, and drawing with and without a cache."""
+"""Tests of PixelCNN++: dependence on pixels and on z, sampling with and without a cache."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.networks.sampling import assert_samples_agree
 from vaebench.distributions import bernoulli_log_prob
 from vaebench.errors import UserError
 from vaebench.likelihoods.logistic_mixture import LogisticMixture
-from vaebench.networks.pixelcnnpp import FirstLayer, GatedResNet, PixelCNNPPDecoder
+from vaebench.networks.pixelcnnpp import PixelCNNPPDecoder
+from vaebench.networks.pixelcnnpp_layers import FirstLayer, GatedResNet
 from vaebench.networks.raster import generate_naively
 
 LATENT_DIM = 3
@@ -23,7 +25,7 @@ Shape = tuple[int, int, int]
 
 
 def noisy(decoder: nn.Module) -> Any:
-    """The decoder with parameters that are all different and not small."""
+    """Return the decoder with random parameters that are not small."""
     torch.manual_seed(0)
     for parameter in decoder.parameters():
         nn.init.normal_(parameter)
@@ -37,7 +39,7 @@ def plusplus(shape: Shape = (1, 6, 7), num_parameters: int | None = None, **opti
 
 
 def earlier_pixels(outputs: Tensor, x: Tensor) -> Tensor:
-    """Which numbers of x each output depends on, by the gradient, `[outputs, *x.shape[1:]]`."""
+    """Return whether each output depends on each number of x, by the gradient, `[outputs, *x.shape[1:]]`."""
     gradients = [torch.autograd.grad(output, x, retain_graph=True)[0][0] for output in outputs.flatten()]
     return torch.stack(gradients) != 0
 
@@ -45,7 +47,7 @@ def earlier_pixels(outputs: Tensor, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("resolutions", [1, 2, 3])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_a_pixel_sees_all_pixels_before_it_and_no_other(size: tuple[int, int], resolutions: int) -> None:
-    """All of them: n layers at the first resolution alone see a smaller part."""
+    """With one resolution, fewer layers would see only a part of the earlier pixels."""
     shape = (2, *size)
     x = torch.rand(1, *shape, requires_grad=True)
     decoder = plusplus(shape, resnets=4 if resolutions == 1 else 2, resolutions=resolutions)
@@ -77,9 +79,9 @@ def test_with_its_likelihood_a_channel_sees_those_before_it_in_its_pixel() -> No
     likelihood = LogisticMixture(shape, num_components=2, log_scale_range=(-7, 7))
     decoder = plusplus(shape, likelihood.parameter_shape[0], resnets=2)
     x = torch.rand(1, *shape, requires_grad=True)
-    law = likelihood._components(decoder(torch.randn(1, LATENT_DIM), x))
+    components = likelihood._components(decoder(torch.randn(1, LATENT_DIM), x))
     for channel in range(3):
-        means = law.channel_mean(channel, x.unsqueeze(1).unbind(2)[:channel]).sum(1)
+        means = components.channel_mean(channel, x.unsqueeze(1).unbind(2)[:channel]).sum(1)
         seen = earlier_pixels(means, x).flatten(2)  # [pixel, channel of x, pixel of x]
         earlier = torch.ones(12, 12, dtype=torch.bool).tril(-1)
         own = torch.eye(12, dtype=torch.bool)
@@ -111,14 +113,14 @@ def test_z_enters_every_gated_residual_network_of_both_streams(resolutions: int)
     for name, net in nets.items():
         net.register_forward_pre_hook(partial(lambda name, net, given: listen(name, net, given), name))
     decoder(torch.randn(2, LATENT_DIM), torch.rand(1, 1, 6, 7).expand(2, -1, -1, -1))
-    # There and back at each resolution, and one more on the way back to all but the smallest; two streams.
+    # Both paths at each resolution, one more on the decoder path at all but the lowest; two streams.
     assert len(nets) == 2 * (2 * 2 * resolutions + resolutions - 1)
     assert set(heard) == set(nets)
     assert all(heard.values())
 
 
 def test_the_first_layer_by_hand() -> None:
-    """Data from -1 to 1 and a map of ones, which the zeros around the image do not have."""
+    """The input is x in [-1, 1] and a map of ones; the padding is zero in both."""
     first: FirstLayer = noisy(FirstLayer(1, 2))
     x = torch.rand(1, 1, 3, 4)
     framed = F.pad(torch.cat([2 * x - 1, torch.ones_like(x)], 1), (1, 1, 2, 0))[0]  # two rows, one column
@@ -139,7 +141,7 @@ def test_the_first_layer_by_hand() -> None:
 
 
 def test_a_gated_residual_network_by_hand() -> None:
-    """At the pixel (2, 3), from its weights, without any convolution; z is no more than a bias."""
+    """Computes the pixel (2, 3) from the weights, without a convolution; z adds a bias."""
     net: GatedResNet = noisy(GatedResNet(2, 1, LATENT_DIM, dropout=0.5, stream="down_right"))
     assert net.beside is not None
     x, beside, z = torch.randn(1, 2, 4, 5), torch.randn(1, 2, 4, 5), torch.randn(1, LATENT_DIM)
@@ -190,23 +192,8 @@ def test_cached_sampling_draws_what_the_naive_sampler_draws(
     shape: Shape, resnets: int, resolutions: int
 ) -> None:
     decoder, z = plusplus(shape, resnets=resnets, resolutions=resolutions), torch.randn(3, LATENT_DIM)
-    logits: list[list[Tensor]] = [[], []]
-
-    def pick(parameters: Tensor, seen: list[Tensor], generator: torch.Generator) -> Tensor:
-        seen.append(parameters)
-        return torch.bernoulli(torch.sigmoid(parameters), generator=generator)
-
-    draws = [
-        draw(partial(pick, seen=seen, generator=torch.Generator().manual_seed(1)))
-        for seen, draw in zip(
-            logits,
-            (lambda p: decoder.sample(z, p), lambda p: generate_naively(decoder, z, shape, p)),
-            strict=True,
-        )
-    ]
-    assert torch.equal(*draws)
-    torch.testing.assert_close(torch.stack(logits[0]), torch.stack(logits[1]), atol=1e-5, rtol=1e-5)
-    assert torch.stack(logits[0]).std() > 0.3
+    _, logits = assert_samples_agree(decoder, z, shape)
+    assert logits.std() > 0.3
 
 
 def test_cached_sampling_of_a_mixture_of_logistics() -> None:

@@ -1,4 +1,4 @@
-"""The residual encoder is the network of Skip-VAE's code."""
+"""Tests that the residual encoder is the network of Skip-VAE's code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def encoder_of(shape: tuple[int, ...], *overrides: str) -> ResNetEncoder:
 
 
 def conv3(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """sum_{u,v} W[:, :, u, v] x[i + u - 1, j + v - 1] + b, with zeros around x."""
+    """Compute sum_{u,v} W[:, :, u, v] x[i + u - 1, j + v - 1] + b, with zero padding."""
     height, width = x.shape[2:]
     framed = x.new_zeros(*x.shape[:2], height + 2, width + 2)
     framed[:, :, 1:-1, 1:-1] = x
@@ -33,14 +33,14 @@ def conv3(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 def normalised(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-    """By the batch's own mean and biased variance."""
+    """Normalise with the mean and the biased variance of the batch."""
     mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), correction=0, keepdim=True)
     return norm.weight[:, None, None] * (x - mean) / (var + norm.eps).sqrt() + norm.bias[:, None, None]
 
 
 @torch.no_grad()
 def scatter_(network: nn.Module) -> None:
-    """Weights and biases of batch norms away from 1 and 0, where a missing one would not show."""
+    """Set weights and biases of batch norms to other values than 1 and 0, to detect a missing one."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.weight.uniform_(0.5, 2)

@@ -1,4 +1,4 @@
-"""Weight normalisation: what it divides out, and where it starts."""
+"""Tests of weight normalisation and its data-dependent initialisation."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_model_starts_so_that_every_normalised_layer_has_its_variance_on_the_f
         layer.register_forward_hook(partial(lambda name, _, __, out: outputs.update({name: out}), name))
 
     def spread() -> Tensor:
-        """Of each map of each layer, over the standard deviation that it starts with."""
+        """Return the standard deviation of each map of each layer, divided by `start_std`."""
         torch.manual_seed(1)  # the same draws of z and the same dropout
         with torch.no_grad():
             model.terms(x)
@@ -133,7 +133,7 @@ def pixel_run(outputs: Path) -> Any:
 def test_a_training_that_is_stopped_goes_on_with_the_same_bits_and_does_not_start_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dropout and the start draw random numbers of their own."""
+    """Dropout and the initialisation use their own random numbers."""
     expected = pixel_run(tmp_path / "whole")
     with signal_at(0, monkeypatch), pytest.raises(Interrupted):
         pixel_run(tmp_path / "stopped")

@@ -33,7 +33,7 @@ def test_a_bundle_has_the_files_at_their_places_and_the_compressed_one_of_two(tm
 
 
 def test_a_dataset_without_files_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="svhn: none of"):
+    with pytest.raises(SystemExit, match="svhn: found no file in"):
         pack(tmp_path / "bundle", tmp_path, ["svhn"], wheels=False)
 
 

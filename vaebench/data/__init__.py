@@ -1,1 +1,1 @@
-"""Datasets: each a class with a `spec`, known before anything is read, and a `load()`."""
+"""Datasets: classes with a `spec`, available before the data are read, and a method `load()`."""

@@ -1,4 +1,4 @@
-"""Seeded batches: a batch is a pure function of (seed, epoch, index), so any position can be resumed."""
+"""Seeded batches: a batch is a pure function of (seed, epoch, index), so training can resume anywhere."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from vaebench.seeding import derive_seed
 
 
 class Batches:
-    """Shuffled training batches, gathered and binarised on the device where the data live.
+    """Shuffled training batches, gathered and binarised on the device that holds the data.
 
-    Sentences of a batch have one length each (the papers' way), unless the split mixes them: then the batch
-    is as long as its longest. Either is known without waiting for the device.
+    The sentences of a batch all have the same length, as in the papers, unless `split.mixes_lengths` is set:
+    then a batch is as long as its longest sentence. The host knows the lengths, so that no batch has to wait
+    for the device.
     """
 
     def __init__(self, split: Split, batch_size: int, seed: int) -> None:
@@ -27,17 +28,17 @@ class Batches:
         self._epoch: int | None = None
         self._order = torch.empty(0)
         self._stops: list[int] = []
-        """Where in the order a batch ends, and the next begins."""
+        """Positions in the order at which a batch ends and the next one begins."""
         self._longest: list[int] = []
-        """Tokens of the longest sentence of each batch."""
+        """Tokens of the longest sentence of each batch; empty if the data are not sentences."""
         self._num = sum(-(-size // self.batch_size) for size in self._group_sizes())
 
     def __len__(self) -> int:
-        """Batches an epoch, the last one (of each length) possibly smaller."""
+        """Return the number of batches per epoch; the last one (of each length) may be smaller."""
         return self._num
 
     def __call__(self, epoch: int, index: int) -> Tensor:
-        """Batch `index` of `epoch`, `[B, *shape]`; of sentences as many columns as the longest has tokens."""
+        """Return batch `index` of `epoch`, `[B, *shape]`; sentences are cut to the longest of the batch."""
         if epoch != self._epoch:
             self._plan(epoch)
             self._epoch = epoch
@@ -49,13 +50,13 @@ class Batches:
         return x[:, : self._longest[index]].contiguous() if self._longest else x
 
     def _group_sizes(self) -> list[int]:
-        """How many data there are of each kind that may share a batch."""
+        """Return the sizes of the groups of examples that may share a batch."""
         if self.split.lengths is None or self.split.mixes_lengths:
             return [len(self.split)]
         return self.split.lengths.unique(return_counts=True)[1].tolist()
 
     def _plan(self, epoch: int) -> None:
-        """The order of the epoch's data, and where it is cut."""
+        """Shuffle the examples of the epoch and divide them into batches."""
         shuffle = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
         order = torch.randperm(len(self.split), generator=shuffle)
         lengths = self.split.lengths
@@ -72,7 +73,7 @@ class Batches:
 
 
 def in_order(split: Split, batch_size: int, seed: int) -> Iterator[Tensor]:
-    """Every datum once, in its order; stochastic data are drawn once, by the seed."""
+    """Yield batches of all examples in order; stochastic data are sampled once, with the seed."""
     generator = torch.Generator(split.x.device).manual_seed(derive_seed(seed, "in_order"))
     for start in range(0, len(split), batch_size):
         yield split.gather(slice(start, start + batch_size), generator)

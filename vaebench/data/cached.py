@@ -1,4 +1,4 @@
-"""Pixels that took a while to decode, kept in the cache folder."""
+"""Cache of decoded pixels, since decoding is slow."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ Pixels = NDArray[np.uint8]
 
 
 def cached(path: Path, shape: tuple[int, ...], make: Callable[[], Pixels]) -> Pixels:
-    """The array in `path`, or `make()` and now it is there; made anew where the file is damaged.
+    """Load the array from `path`; create it with `make()` and save it if it is missing or damaged.
 
-    Nothing tells an old file from a new one but its name: let it hash all that the pixels depend on.
+    The content is not checked, only shape and type. The file name must contain a hash of everything that the
+    pixels depend on, or an outdated file is used.
     """
     try:
-        found: Pixels = np.load(path, allow_pickle=False)
-        if (found.shape, found.dtype) == (shape, np.uint8):
-            return found
+        pixels: Pixels = np.load(path, allow_pickle=False)
+        if (pixels.shape, pixels.dtype) == (shape, np.uint8):
+            return pixels
     except (OSError, EOFError, ValueError):
-        pass  # absent or damaged
-    made = make()
+        pass  # missing or damaged
+    pixels = make()
     with replacing(path) as file:
-        np.save(file, made)
-    return made
+        np.save(file, pixels)
+    return pixels

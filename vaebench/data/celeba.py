@@ -1,4 +1,4 @@
-"""CelebA (Liu et al., 2015), aligned and cropped faces, from the official archive."""
+"""CelebA (Liu et al., 2015): aligned and cropped faces, from the official archive."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ FOLDERS = ("", "celeba", "CelebA")
 IMAGES = "img_align_celeba"
 INSTRUCTIONS = (
     "Put the official img_align_celeba.zip (mmlab.ie.cuhk.edu.hk/projects/CelebA.html), or the folder "
-    "img_align_celeba that it holds, into {root}/celeba/ (VAEBENCH_DATA or data_root=... names another "
-    "root). A stand-in under its own name: dataset=image_folder dataset.path=<a folder or .zip of images> "
-    "dataset.size=64."
+    "img_align_celeba that it holds, into {root}/celeba/; VAEBENCH_DATA or data_root=... sets another root. "
+    "To use other images, stored under their own name: dataset=image_folder dataset.path=<a folder or .zip "
+    "of images> dataset.size=64."
 )
 
 
 class CelebA:
-    """The middle `crop` x `crop` of each aligned face, at `size` x `size` and 256 levels.
+    """CelebA with the central `crop` x `crop` pixels of each face, resized to `size` x `size`, 256 levels.
 
-    The first four fifths of the files in their order are for training, the last fifth tests, as in Zhao et
-    al.'s code (the official partition is 162,770 / 19,867 / 19,962). The last `num_valid` of the former are
-    held out. There are no labels: its forty attributes are no classes.
+    In the order of the files, the first four fifths are for training and the last fifth for testing, as in
+    Zhao et al.'s code (the official partition is 162,770 / 19,867 / 19,962). The last `num_valid` of the
+    training images are the validation set. There are no labels, since the forty attributes are not classes.
     """
 
     def __init__(self, paths: DataPaths, *, name: str, crop: Count, size: Count, num_valid: Count) -> None:
         if crop > min(DRAWN_SIZE):
             raise DataError(
-                f"dataset.crop = {crop}: expected at most {min(DRAWN_SIZE)}, the images' shorter side."
+                f"dataset.crop = {crop}: expected at most {min(DRAWN_SIZE)}, the shorter side of the images."
             )
         self.paths = paths
         self.crop = crop
@@ -60,8 +60,8 @@ class CelebA:
         num_train = len(x) * 4 // 5
         if self.num_valid >= num_train:
             raise DataError(
-                f"dataset.num_valid = {self.num_valid}: expected less than {num_train}, or none are left to "
-                "train on."
+                f"dataset.num_valid = {self.num_valid}: expected less than {num_train}, the number of images "
+                "for training and validation."
             )
         test = x[num_train:]
         return Splits(
@@ -78,21 +78,21 @@ class CelebA:
 
 
 def celeba_files(paths: DataPaths) -> ImageFiles:
-    """The official images in their order, from a folder or an archive below the root, or downloaded.
+    """Return the official images in order, from a folder or an archive below the root, or downloaded.
 
-    Raises DataError where they are not all there.
+    Raises DataError if images are missing.
     """
     files = list_images(_found(paths.root) or _downloaded(paths))
     if len(files) != NUM_IMAGES:
         raise DataError(
-            f"{files.source} holds {len(files):,} files; CelebA has {NUM_IMAGES:,} images. Unpack or "
-            "fetch it again."
+            f"{files.source} holds {len(files):,} files; expected the {NUM_IMAGES:,} images of CelebA. "
+            "Unpack or download it again."
         )
     return files
 
 
 def face(image: Image, crop: int, size: int) -> Pixels:
-    """The middle `crop` x `crop` of an aligned face, `[3, size, size]`."""
+    """Return the central `crop` x `crop` pixels of an aligned face, resized to `[3, size, size]`."""
     width, height = image.size
     if image.size != DRAWN_SIZE:
         raise DataError(f"expected {DRAWN_SIZE[0]}x{DRAWN_SIZE[1]} pixels, not {width}x{height}.")
@@ -106,7 +106,7 @@ def _found(root: Path) -> Path | None:
 
 
 def _downloaded(paths: DataPaths) -> Path:
-    """Where torchvision has put the archive, now or before."""
+    """Return the folder of the images in the cache; torchvision downloads them if they are missing."""
     from torchvision.datasets import CelebA as TorchvisionCelebA
 
     folder = paths.cache / "celeba" / TorchvisionCelebA.base_folder / IMAGES

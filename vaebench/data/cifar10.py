@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky, 2009) from its official Python batches."""
+"""CIFAR-10 (Krizhevsky, 2009), from the official Python batches."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from vaebench.data.binarise import content_hash
 from vaebench.data.files import download, find
 from vaebench.data.spec import DataError, DataPaths, DataSpec, Split, Splits
 
-NUM_VALID = 5_000  # the last of the 50,000 for training, whose order is random
+NUM_VALID = 5_000  # the last of the 50,000 training images, whose order is random
 LEVEL = 1 / 255
 FOLDERS = ("", "cifar10", "CIFAR10")
 INSTRUCTIONS = (
     "Put the official cifar-10-python.tar.gz (cs.toronto.edu/~kriz/cifar.html), or the folder "
-    "cifar-10-batches-py that it holds, into {root}/ (VAEBENCH_DATA or data_root=... names another root). "
-    "A stand-in under its own name: dataset=image_folder dataset.path=<a folder or .zip of images>, such as "
-    "cifar10_images.zip."
+    "cifar-10-batches-py that it holds, into {root}/; VAEBENCH_DATA or data_root=... sets another root. "
+    "To use other images, stored under their own name: dataset=image_folder dataset.path=<a folder or .zip "
+    "of images>, such as cifar10_images.zip."
 )
 
 
 class CIFAR10:
-    """45,000 / 5,000 / 10,000 images of 3x32x32 and 256 levels."""
+    """CIFAR-10: 45,000 / 5,000 / 10,000 images of 3x32x32 and 256 levels."""
 
     def __init__(self, paths: DataPaths, *, name: str) -> None:
         self.paths = paths
@@ -42,14 +42,17 @@ class CIFAR10:
 
 
 def cifar10_folder(paths: DataPaths) -> Path:
-    """The folder that holds cifar-10-batches-py, intact; packed or downloaded batches go to the cache."""
+    """Return the folder that holds cifar-10-batches-py; an archive or a download is unpacked into the cache.
+
+    Raises DataError if a file is missing or corrupt.
+    """
     from torchvision.datasets import CIFAR10 as TorchvisionCIFAR10
     from torchvision.datasets.utils import check_integrity
 
     for folder in (paths.root / name for name in FOLDERS):
         if (folder / TorchvisionCIFAR10.base_folder).is_dir():
             if (bad := _first_bad(folder)) is not None:
-                raise DataError(f"{bad} is missing, truncated or corrupt. Fetch CIFAR-10 again.")
+                raise DataError(f"{bad} is missing, truncated or corrupt. Download CIFAR-10 again.")
             return folder
     cache = paths.cache / "cifar10"
     if _first_bad(cache) is None:
@@ -60,16 +63,16 @@ def cifar10_folder(paths: DataPaths) -> Path:
         download("CIFAR-10", lambda: TorchvisionCIFAR10(str(cache), download=True), instructions)
         return cache
     if not check_integrity(archive, TorchvisionCIFAR10.tgz_md5):
-        raise DataError(f"{archive} is truncated or corrupt. Delete it and fetch it again.")
+        raise DataError(f"{archive} is truncated or corrupt. Delete it and download it again.")
     with tarfile.open(archive) as packed:
         packed.extractall(cache, filter="data")
     return cache
 
 
 def read_cifar10(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Images `[N, 3, 32, 32]` (uint8) and labels, training then test.
+    """Return images `[N, 3, 32, 32]` (uint8) and labels, of the training then of the test set.
 
-    The batches are pickles, which run what they hold: torchvision compares their MD5 before it opens them.
+    The batches are pickles, which can run code. torchvision checks their MD5 before it opens them.
     """
     from torchvision.datasets import CIFAR10 as TorchvisionCIFAR10
 
@@ -82,7 +85,7 @@ def read_cifar10(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Ten
 
 
 def _first_bad(folder: Path) -> Path | None:
-    """The first of the official files below `folder` that is not there or not whole."""
+    """Return the first official file below `folder` that is missing or corrupt; None if all are intact."""
     from torchvision.datasets import CIFAR10 as TorchvisionCIFAR10
     from torchvision.datasets.utils import check_integrity
 

@@ -1,4 +1,4 @@
-"""scikit-learn's embedded 8x8 digits: the default, since it needs no file and no network."""
+"""scikit-learn's 8x8 digits: the default dataset, since it needs no file and no network."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import torch
 from vaebench.data.binarise import binarise_once, content_hash
 from vaebench.data.spec import DataPaths, DataSpec, Split, Splits
 
-LEVELS = 16  # pixels are counts of 0 to 16
+LEVELS = 16  # pixels are counts from 0 to 16
 SPLIT_SEED = 0
 NUM_VALID = NUM_TEST = 300  # of 1,797 images
 
 
 class Digits:
-    """The UCI optical digits, dynamically binarised; 1,197 / 300 / 300 images."""
+    """UCI optical digits, dynamically binarised: 1,197 / 300 / 300 images."""
 
     def __init__(self, paths: DataPaths, *, name: str, binarisation_seed: int) -> None:
         self.spec = DataSpec(name=name, shape=(1, 8, 8), kind="binary", num_classes=10)

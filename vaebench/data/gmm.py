@@ -1,4 +1,4 @@
-"""A mixture of two Gaussians in the plane: data whose density is known."""
+"""Mixture of two Gaussians in the plane: data with a known density."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vaebench.data.binarise import content_hash
 from vaebench.data.spec import DataPaths, DataSpec, Split, Splits
 from vaebench.ranges import Count, NonNegativeInt, Positive
 
-QUADRATURE_NODES = 64  # a coordinate; 32 already agree to 1e-8 nats at any distance of the components
+QUADRATURE_NODES = 64  # per coordinate; 32 are accurate to 1e-8 nats at any distance of the components
 
 
 class GaussianMixture:
-    """p(x) = sum_c w_c N(x; mean_c, std^2 I) with two components; a datum's label is its component.
+    """Mixture p(x) = sum_c w_c N(x; mean_c, std^2 I) of two components; the label of x is its component.
 
-    The weights are scaled to sum to one. Training, validation and test data are independent draws.
+    The weights are scaled to sum to one. Training, validation and test data are independent samples.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class GaussianMixture:
         return Splits(train, valid, test, origin)
 
     def log_density(self, x: Tensor) -> Tensor:
-        """log p(x) of `x [..., 2]` in nats, float64, `[...]`."""
+        """Compute log p(x) of `x [..., 2]` in nats, float64, `[...]`."""
         squared = (x.double().unsqueeze(-2) - self.means).square().sum(-1) / self.std**2
         log_parts = -0.5 * squared - math.log(2 * math.pi * self.std**2)
         return torch.logsumexp(log_parts + self.weights.log(), -1)
 
     def entropy(self) -> float:
-        """-E log p(x) in nats, by Gauss-Hermite quadrature: what no model's mean NLL is below."""
+        """Compute -E log p(x) in nats by Gauss-Hermite quadrature; no model has a lower expected NLL."""
         nodes, weights = (torch.from_numpy(a) for a in np.polynomial.hermite_e.hermegauss(QUADRATURE_NODES))
         weights = weights / weights.sum()
         noise = torch.cartesian_prod(nodes, nodes)

@@ -1,4 +1,4 @@
-"""Any folder or .zip of images: split and classes come from its folders where they say so."""
+"""Dataset of any folder or .zip of images; subfolders may define the split and the classes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ Folders = tuple[str, ...]
 
 
 class ImageFolder:
-    """Images of 256 levels, the shorter side brought to `size`, the middle cut out.
+    """Images of 256 levels, resized so that the shorter side is `size`, with the centre cropped.
 
-    A class is the name of an image's own folder. Folders train/, valid/ (or val/) and test/ at the top are
-    the split; what they leave open, `valid_fraction` and `test_fraction` of one seeded shuffle decide.
+    The class of an image is the name of the folder that contains it. Top-level folders train/, valid/ (or
+    val/) and test/ define the split. If valid/ or test/ is missing, `valid_fraction` or `test_fraction` of
+    the other images is held out by a seeded shuffle.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class ImageFolder:
         for part, members in self.parts.items():
             if len(members) == 0:
                 raise DataError(
-                    f"{self.files.source}: its {len(self.files)} images leave none for {part}; "
+                    f"{self.files.source} has {len(self.files)} images, and none is left for {part}; "
                     "change dataset.valid_fraction or dataset.test_fraction."
                 )
         self.spec = DataSpec(
@@ -86,7 +87,10 @@ class ImageFolder:
 
 
 def read_folders(names: tuple[str, ...]) -> tuple[list[str | None], list[int] | None]:
-    """Each image's split (None where folders do not say) and label (None without at least two classes)."""
+    """Return the split of each image, None if folders do not define it, and the labels.
+
+    The labels are None if there are fewer than two classes.
+    """
     folders: list[Folders] = [PurePosixPath(name).parts[:-1] for name in names]
     shared = 0
     while len({folder[: shared + 1] for folder in folders}) == 1 and len(folders[0]) > shared:
@@ -97,17 +101,17 @@ def read_folders(names: tuple[str, ...]) -> tuple[list[str | None], list[int] | 
     if "train" in first and first <= SPLIT_FOLDERS.keys():
         splits = [SPLIT_FOLDERS[folder[0]] for folder in folders]
         folders = [folder[1:] for folder in folders]
-    own = [folder[-1] if folder else "" for folder in folders]
-    classes = sorted(set(own))
+    parents = [folder[-1] if folder else "" for folder in folders]
+    classes = sorted(set(parents))
     if len(classes) < 2 or "" in classes:
         return splits, None
-    return splits, [classes.index(name) for name in own]
+    return splits, [classes.index(name) for name in parents]
 
 
 def partition(
     splits: list[str | None], valid_fraction: float, test_fraction: float, seed: int
 ) -> dict[str, list[int]]:
-    """The images of train, valid and test: as `splits` says, the others by one shuffle with `seed`."""
+    """Return the indices of train, valid and test images: by `splits`, the rest by a shuffle with `seed`."""
     order = torch.randperm(len(splits), generator=torch.Generator().manual_seed(seed)).tolist()
     parts = {part: [i for i in order if splits[i] == part] for part in ("train", "valid", "test")}
     rest = parts["train"] or order
@@ -121,21 +125,21 @@ def partition(
 
 
 def fit(image: Image, size: int, channels: int) -> Pixels:
-    """The middle `[channels, size, size]` of the image, once its shorter side is `size` (antialiased).
+    """Resize the image so that its shorter side is `size` (antialiased); return the centre crop.
 
-    Raises DataError for an image of more than 8 bits a channel.
+    The crop is `[channels, size, size]`. Raises DataError if the image has more than 8 bits per channel.
     """
     from PIL.Image import Resampling
 
-    if image.mode.startswith(("I", "F")):  # which Pillow would clip at 255
+    if image.mode.startswith(("I", "F")):  # Pillow would clip these at 255
         raise DataError(
-            f"pixels of mode {image.mode}, more than 8 bits a channel; convert the images to 8 bits."
+            f"pixels have mode {image.mode}, with more than 8 bits per channel; convert the images to 8 bits."
         )
     image = image.convert("RGB" if channels == 3 else "L")
     shrink = size / min(image.size)
     width, height = (max(size, round(side * shrink)) for side in image.size)
     if (width, height) != image.size:
-        image = image.resize((width, height), Resampling.BILINEAR)  # averages over what it shrinks
+        image = image.resize((width, height), Resampling.BILINEAR)  # averages pixels when it shrinks
     left, top = (width - size) // 2, (height - size) // 2
     x = np.asarray(image.crop((left, top, left + size, top + size)))
     return x.reshape(size, size, channels).transpose(2, 0, 1)

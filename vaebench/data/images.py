@@ -1,4 +1,4 @@
-"""Images in a folder or a .zip: listed without being read, decoded without being unpacked, and cached."""
+"""Images in a folder or a .zip: list, decode and cache them; a .zip is not unpacked."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Every file of a folder or a .zip, in the order of its name; hidden ones are left out."""
+    """All files of a folder or a .zip except hidden ones, sorted by name."""
 
     source: Path
     names: tuple[str, ...]
-    """Paths below `source`, with forward slashes."""
+    """Paths relative to `source`, with forward slashes."""
     fingerprint: str
-    """Changes with any file: hashes names, sizes and a .zip's checksums or a folder's times of change."""
+    """Hash of names, sizes, and checksums (.zip) or modification times (folder)."""
 
     def __len__(self) -> int:
         return len(self.names)
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
-        """Name and content of each file. Raises DataError where a .zip is damaged."""
+        """Yield name and content of each file. Raises DataError if a .zip is damaged."""
         if self.source.is_dir():
             for name in self.names:
                 yield name, (self.source / name).read_bytes()
@@ -44,21 +44,21 @@ class ImageFiles:
             for name in self.names:
                 try:
                     content = archive.read(name)
-                except Exception as error:  # zipfile passes on what its decompressors raise
+                except Exception as error:  # the decompressors of zipfile raise many types
                     raise DataError(
-                        f"{name} in {self.source} is corrupt ({error}). Fetch the archive again."
+                        f"{name} in {self.source} is corrupt ({error}). Download the archive again."
                     ) from error
                 yield name, content
 
 
 def list_images(source: Path) -> ImageFiles:
-    """The files below the folder or .zip `source`. Raises DataError where there is none."""
+    """List the files of the folder or .zip `source`. Raises DataError if there are none."""
     if source.is_dir():
         facts = _of_folder(source)
     elif source.is_file():
         facts = _of_zip(source)
     else:
-        raise DataError(f"{source} is neither a folder nor a .zip of images: nothing is there.")
+        raise DataError(f"{source} does not exist; expected a folder or a .zip of images.")
     facts = sorted(fact for fact in facts if not _hidden(fact[0]))
     if not facts:
         raise DataError(f"{source} holds no images.")
@@ -69,10 +69,10 @@ def list_images(source: Path) -> ImageFiles:
 def decode(
     files: ImageFiles, shape: tuple[int, ...], pixels: Callable[[Image], Pixels], recipe: str, cache: Path
 ) -> Pixels:
-    """`pixels` of every image, uint8 `[N, *shape]`, in the order of the files.
+    """Return `pixels` of every image, uint8 `[N, *shape]`, in the order of the files.
 
-    Done once: the result is kept in the folder `cache` under a name that hashes the files and `recipe`, which
-    says what `pixels` does. Raises DataError, naming the file, where one is no image.
+    The result is saved in the folder `cache`. Its name contains a hash of the files and of `recipe`, a
+    description of `pixels`. Raises DataError, naming the file, if a file is not an image.
     """
     key = hashlib.sha256(f"{files.fingerprint} {recipe} {shape}".encode()).hexdigest()[:16]
 
@@ -95,7 +95,7 @@ def _pixels_of(content: bytes, pixels: Callable[[Image], Pixels], name: str) -> 
             return pixels(image)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
-    except Exception as error:  # Pillow's readers raise many kinds
+    except Exception as error:  # Pillow's readers raise many types
         raise DataError(f"{name} is not an image or is damaged ({type(error).__name__}: {error}).") from error
 
 
@@ -105,7 +105,7 @@ def _of_folder(source: Path) -> list[tuple[str, int, int]]:
         for folder, below, names in os.walk(source, followlinks=True, onerror=_raise):
             here = Path(folder)
             if any(here.resolve() == above.resolve() for above in here.parents):
-                below.clear()  # a link to a folder that it is in
+                below.clear()  # a link to one of its own parents
                 continue
             for path in (here / name for name in names):
                 stat = path.stat()
@@ -123,13 +123,13 @@ def _of_zip(source: Path) -> list[tuple[str, int, int]]:
     try:
         with ZipFile(source) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    except Exception as error:  # whatever a file that is no archive makes of zipfile
+    except Exception as error:  # zipfile raises many types on a file that is not an archive
         raise DataError(
-            f"{source} is not a .zip, or is truncated or corrupt ({error}). Delete it and fetch it again."
+            f"{source} is not a .zip, or is truncated or corrupt ({error}). Delete it and download it again."
         ) from error
     return [(entry.filename, entry.file_size, entry.CRC) for entry in entries]
 
 
 def _hidden(name: str) -> bool:
-    """What operating systems leave behind: .DS_Store, __MACOSX/, .Trash/."""
+    """Return true for files of the operating system: .DS_Store, __MACOSX/, .Trash/."""
     return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)

@@ -1,4 +1,4 @@
-"""LSUN (Yu et al., 2015), bedrooms, from the official LMDB database."""
+"""LSUN bedrooms (Yu et al., 2015), from the official LMDB database."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from vaebench.ranges import Count
 DATABASE = "bedroom_train"
 FOLDERS = ("", "lsun", "LSUN")
 INSTRUCTIONS = (
-    "LSUN is not here, and at 43 GB is not downloaded unasked. Put the official bedroom_train_lmdb.zip "
-    "(github.com/fyu/lsun), unpacked, into {root}/lsun/bedroom_train_lmdb/ (VAEBENCH_DATA or data_root=... "
-    "names another root). A stand-in under its own name: dataset=image_folder dataset.path=<a folder or .zip "
-    "of images> dataset.size=64."
+    "LSUN is not here, and it is not downloaded automatically, since it has 43 GB. Put the official "
+    "bedroom_train_lmdb.zip (github.com/fyu/lsun), unpacked, into {root}/lsun/bedroom_train_lmdb/; "
+    "VAEBENCH_DATA or data_root=... sets another root. To use other images, stored under their own name: "
+    "dataset=image_folder dataset.path=<a folder or .zip of images> dataset.size=64."
 )
 
 
 class LSUN:
-    """The first `num_images` bedrooms for training, the shorter side brought to `size`, the middle cut out.
+    """First `num_images` training bedrooms, resized to a shorter side of `size`, with the centre cropped.
 
-    Keys are hashes, so their order is random. The last `num_test` of these images test, the `num_valid`
-    before them validate: the official validation set has 300 images, and Zhao et al. test on training data.
-    There are no labels.
+    Their order is random, since the keys of the database are hashes. The last `num_test` of these images are
+    the test set, and the `num_valid` before them are the validation set: the official validation set has
+    only 300 images, and Zhao et al. test on training data. There are no labels.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LSUN:
         if num_valid + num_test >= num_images:
             raise DataError(
                 f"dataset.num_images = {num_images}: expected more than dataset.num_valid + "
-                f"dataset.num_test, which are {num_valid + num_test}."
+                f"dataset.num_test = {num_valid + num_test}."
             )
         self.paths = paths
         self.num_images = num_images
@@ -66,28 +66,29 @@ class LSUN:
 
 
 def bedrooms(paths: DataPaths, num: int, shape: tuple[int, ...]) -> Pixels:
-    """The first `num` images of the database, uint8 `[num, *shape]`, decoded once and kept in the cache.
+    """Return the first `num` images of the database, uint8 `[num, *shape]`; the decoded images are cached.
 
-    Raises DataError where the database is not there, is damaged or has fewer.
+    Raises DataError if the database is missing or damaged, or has fewer images.
     """
-    found = find(paths.root, [str(Path(folder, f"{DATABASE}_lmdb", "data.mdb")) for folder in FOLDERS])
-    if found is None:
+    database = find(paths.root, [str(Path(folder, f"{DATABASE}_lmdb", "data.mdb")) for folder in FOLDERS])
+    if database is None:
         raise DataError(INSTRUCTIONS.format(root=paths.root))
-    stat = found.stat()
+    stat = database.stat()
     facts = f"{stat.st_size} {stat.st_mtime_ns} {num} {shape} shorter side, middle"
     key = hashlib.sha256(facts.encode()).hexdigest()[:16]
 
     def make() -> Pixels:
-        images = open_database(found.parent.parent)
+        images = open_database(database.parent.parent)
         if len(images) < num:
-            raise DataError(f"dataset.num_images = {num}: {found} has {len(images):,} images.")
+            raise DataError(f"dataset.num_images = {num}: {database} has {len(images):,} images. Lower it.")
         x = np.empty((num, *shape), dtype=np.uint8)
         for i in tqdm(range(num), "decoding LSUN", leave=False, disable=None):
             try:
                 x[i] = fit(images[i][0], shape[-1], shape[0])
-            except Exception as error:  # Pillow's readers raise many kinds
+            except Exception as error:  # Pillow's readers raise many types
                 raise DataError(
-                    f"Image {i} of {found} is damaged ({type(error).__name__}: {error}). Fetch it again."
+                    f"Image {i} of {database} is damaged ({type(error).__name__}: {error}). "
+                    "Download LSUN again."
                 ) from error
         return x
 
@@ -95,17 +96,17 @@ def bedrooms(paths: DataPaths, num: int, shape: tuple[int, ...]) -> Pixels:
 
 
 def open_database(folder: Path) -> Any:
-    """torchvision's LSUN: `[i]` is an image and its class. Raises DataError where it cannot be read."""
+    """Open torchvision's LSUN, whose `[i]` is (image, class). Raises DataError if it cannot be read."""
     if find_spec("lmdb") is None:
-        raise DataError("dataset=lsun is an LMDB database, which torchvision reads with: pip install lmdb")
+        raise DataError("dataset=lsun needs the package lmdb, which is not installed; run: pip install lmdb")
     from torchvision.datasets import LSUN as TorchvisionLSUN
 
     root = str(folder.absolute())
-    # It leaves a pickle of all keys where it is started from, and trusts one that it finds there.
+    # torchvision writes a pickle of all keys to the current folder, and loads one that is there unchecked.
     with TemporaryDirectory() as scratch, chdir(scratch):
         try:
             return TorchvisionLSUN(root, classes=[DATABASE])
-        except Exception as error:  # lmdb's errors are its own
+        except Exception as error:  # lmdb has its own error types
             raise DataError(
-                f"{folder / DATABASE}_lmdb is truncated or corrupt ({error}). Fetch it again."
+                f"{folder / DATABASE}_lmdb is truncated or corrupt ({error}). Download it again."
             ) from error

@@ -1,4 +1,4 @@
-"""MNIST in the three readings of the literature: dynamically binarised, statically binarised, grey."""
+"""MNIST in three variants of the literature: dynamically binarised, statically binarised, grey."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vaebench.data.files import check_sha256, download, find, unpack
 from vaebench.data.spec import DataError, DataPaths, DataSpec, Split, Splits
 from vaebench.ranges import NonNegativeInt
 
-NUM_TRAIN = 50_000  # of the official 60,000; the last 10,000 validate
+NUM_TRAIN = 50_000  # of the official 60,000; the last 10,000 are the validation set
 GREY = 1 / 255
 SHA256 = {  # of the unpacked files
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -24,14 +24,15 @@ SHA256 = {  # of the unpacked files
 }
 INSTRUCTIONS = (
     "Put the four official files ({names}), unpacked or as .gz, into {root}/MNIST/raw/ "
-    "(VAEBENCH_DATA or data_root=... names another root)."
+    "(VAEBENCH_DATA or data_root=... sets another root)."
 )
 
 
 class MNIST:
-    """50,000 / 10,000 / 10,000 images of 28x28; validation and test are binarised once, with a seed.
+    """MNIST: 50,000 / 10,000 / 10,000 images of 28x28.
 
-    `dynamic` draws each training batch anew (VampPrior's and SCVAE's reading), `none` keeps x in [0, 1].
+    dynamic: each training batch is binarised when it is used (as in VampPrior and SCVAE), validation and test
+    images once. static: all images are binarised once, with a seed. none: x stays grey, in [0, 1].
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class MNIST:
             grey = [Split(x, y, scale=GREY) for x, y in (train, valid, (test_x, test_y))]
             return Splits(grey[0], grey[1], grey[2], origin)
         seed = self.binarisation_seed
-        # A seed of its own for each split: the same uniform numbers would tie their noise together.
+        # Each split has its own seed: with the same uniform numbers, their noise would be dependent.
         held_out = [
             Split(binarise_once(x, GREY, seed + i), y) for i, (x, y) in enumerate([valid, (test_x, test_y)])
         ]
@@ -69,11 +70,11 @@ class MNIST:
 
 
 class MNISTStatic:
-    """The fixed binarisation of Larochelle & Murray (2011) when its files are present.
+    """Fixed binarisation of Larochelle & Murray (2011), if its files are present.
 
-    Otherwise one seeded Bernoulli draw, which has the same law but not the same bits, and its own name:
-    `mnist_static_seeded`. Labels come from the official files, once every image has been checked against
-    its grey original.
+    Otherwise one seeded Bernoulli sample from the same distribution, stored under its own name
+    `mnist_static_seeded`. Labels come from the official MNIST files. They are used only if the binary images
+    match the official grey images in order.
     """
 
     FILES = tuple(f"binarized_mnist_{split}.amat" for split in ("train", "valid", "test"))
@@ -83,11 +84,13 @@ class MNISTStatic:
     ) -> None:
         self.paths = paths
         folders = ("", "binarized_mnist/", "MNIST/")
-        found = [find(paths.root, [folder + file for folder in folders]) for file in self.FILES]
-        self.files = [path for path in found if path is not None]
-        if 0 < len(self.files) < len(found):
-            missing = ", ".join(f for f, path in zip(self.FILES, found, strict=True) if path is None)
-            raise DataError(f"Found {self.files[0]}, but not {missing}: all three are needed, or none.")
+        candidates = [find(paths.root, [folder + file for folder in folders]) for file in self.FILES]
+        self.files = [path for path in candidates if path is not None]
+        if 0 < len(self.files) < len(candidates):
+            missing = ", ".join(f for f, path in zip(self.FILES, candidates, strict=True) if path is None)
+            raise DataError(
+                f"Found {self.files[0]}, but not {missing}. Add the missing files, or remove all."
+            )
         self.fallback = MNIST(
             paths, name=fallback_name, binarisation="static", binarisation_seed=binarisation_seed
         )
@@ -114,17 +117,17 @@ class MNISTStatic:
 
 
 def mnist_files(paths: DataPaths) -> dict[str, Path] | None:
-    """Where each of the four official files is, unpacked or as .gz; None where one is missing."""
-    found = {
+    """Return the path of each of the four official files, unpacked or as .gz; None if one is missing."""
+    files = {
         name: find(paths.root, [f"MNIST/raw/{name}", f"MNIST/raw/{name}.gz"])
         or find(paths.cache, [f"MNIST/raw/{name}"])
         for name in SHA256
     }
-    return None if None in found.values() else {name: path for name, path in found.items() if path}
+    return None if None in files.values() else {name: path for name, path in files.items() if path}
 
 
 def unpacked_folder(paths: DataPaths) -> Path | None:
-    """The root that torchvision reads MNIST from; packed files go to the cache first. None if absent."""
+    """Return the folder above MNIST/raw; .gz files are unpacked into the cache. None if a file is missing."""
     files = mnist_files(paths)
     if files is None:
         return None
@@ -137,8 +140,11 @@ def unpacked_folder(paths: DataPaths) -> Path | None:
 
 
 def read_mnist(paths: DataPaths) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The official images `[N, 1, 28, 28]` (uint8) and labels, training then test; checked by SHA-256."""
-    # Seconds to import, so only where they are used.
+    """Return the official images `[N, 1, 28, 28]` (uint8) and labels, of the training then of the test set.
+
+    Raises DataError if a file does not have the official SHA-256.
+    """
+    # Imported here, since the import takes seconds.
     from torchvision.datasets import MNIST as TorchvisionMNIST
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
@@ -149,7 +155,9 @@ def read_mnist(paths: DataPaths) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, T
         download("MNIST", lambda: TorchvisionMNIST(str(paths.cache), download=True), instructions)
     for name, expected in SHA256.items():
         check_sha256(folder / "MNIST/raw" / name, expected)
-    raw = folder / "MNIST/raw"  # what was checked: the class would prefer an older torchvision's own files
+    raw = (
+        folder / "MNIST/raw"
+    )  # the checked files; torchvision's MNIST class would prefer files of older versions
     train, test = (
         (
             read_image_file(str(raw / f"{part}-images-idx3-ubyte")).unsqueeze(1),
@@ -161,20 +169,27 @@ def read_mnist(paths: DataPaths) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, T
 
 
 def read_amat(path: Path) -> Tensor:
-    """A file of the fixed binarisation, a line of 784 zeros and ones per image; uint8 `[N, 1, 28, 28]`."""
+    """Read a file of the fixed binarisation, 784 zeros and ones per line, as uint8 `[N, 1, 28, 28]`."""
     digits = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     digits = digits[(digits == ord("0")) | (digits == ord("1"))] - ord("0")
     if len(digits) == 0 or len(digits) % 784:
-        raise DataError(f"{path} is truncated or corrupt: {len(digits)} pixels are not whole 28x28 images.")
+        raise DataError(
+            f"{path} is truncated or corrupt: {len(digits)} pixels are not a multiple of 784. "
+            "Download it again."
+        )
     return torch.from_numpy(digits.copy()).view(-1, 1, 28, 28)
 
 
 def _check_same_order(binary: Tensor, grey: Tensor) -> None:
-    """A drawn one needs ink, a drawn zero paper: images in another order would often contradict that."""
+    """Raise DataError if the binary images are not samples of the grey images in the same order.
+
+    A sampled 1 needs a non-zero grey level, a 0 a non-white one. At most one pixel in 1,000 may violate
+    this.
+    """
     if len(binary) == len(grey):
         impossible = ((binary == 1) & (grey == 0)) | ((binary == 0) & (grey == 255))
     if len(binary) != len(grey) or impossible.double().mean() > 1e-3:
         raise DataError(
-            "The binarised MNIST files do not match the official images in order or number, so their labels "
-            "are unknown. Use the original binarized_mnist_*.amat files, or dataset=mnist."
+            "The binarised MNIST files do not match the official images in order or number, so that their "
+            "labels are unknown. Use the original binarized_mnist_*.amat files, or dataset=mnist."
         )

@@ -1,4 +1,4 @@
-"""Omniglot (Lake et al., 2015) at 28x28: Burda et al.'s file, or else the official drawings."""
+"""Omniglot (Lake et al., 2015) at 28x28: Burda et al.'s file, or the official drawings without it."""
 
 from __future__ import annotations
 
@@ -29,23 +29,24 @@ NUM_DRAWINGS = 32_460
 SIDE, DRAWN_SIDE = 28, 105
 GREY = 1 / 255
 CHARDATA_URL = "https://github.com/yburda/iwae/raw/master/datasets/OMNIGLOT/chardata.mat"
-CHARDATA_BLOB = "016a3536ffe5e1d38e42563a18d7a78bfaf643ec"  # git's name for that file's content
+CHARDATA_BLOB = "016a3536ffe5e1d38e42563a18d7a78bfaf643ec"  # git's hash of the content of that file
 ARCHIVES = ("images_background.zip", "images_evaluation.zip")
 INSTRUCTIONS = (
     "Put chardata.mat (github.com/yburda/iwae, datasets/OMNIGLOT) into {root}/omniglot/; or, for the variant "
     "{fallback}, the official images_background.zip and images_evaluation.zip (python/ of "
-    "github.com/brendenlake/omniglot) into {root}/omniglot-py/ (VAEBENCH_DATA or data_root=... names another "
+    "github.com/brendenlake/omniglot) into {root}/omniglot-py/ (VAEBENCH_DATA or data_root=... sets another "
     "root)."
 )
 Images = tuple[Tensor, Tensor]
 
 
 class Omniglot:
-    """24,345 and 8,070 images of chardata.mat, `num_valid` of the former held out by one seeded shuffle.
+    """Omniglot: the 24,345 training and 8,070 test images of chardata.mat.
 
-    Without that file, all 32,460 official drawings, of which a quarter tests: nearly the same sizes and the
-    same law, but not the same images, so they have a name of their own. Labels are the 50 alphabets. Training
-    images are binarised anew at each look, the others once, with a seed.
+    A seeded shuffle holds out `num_valid` of the training images. Without chardata.mat, the dataset is all
+    32,460 official drawings, a quarter of them for testing. The sizes are nearly the same and so is the
+    distribution, but the images differ, so this variant has its own name, `fallback_name`. Labels are the 50
+    alphabets. Training images are binarised at every access, the others once, with a seed.
     """
 
     def __init__(
@@ -88,8 +89,10 @@ class Omniglot:
             official = git_blob(path.read_bytes()) == CHARDATA_BLOB
             origin = {"source": "chardata.mat", "is_the_file_of_yburda_iwae": official}
         if self.num_valid >= len(order):
+            option = "fallback_num_valid" if self.archives else "num_valid"
             raise DataError(
-                f"dataset: {self.num_valid} validation images leave none of {len(order)} to train on."
+                f"dataset.{option} = {self.num_valid}: expected less than {len(order)}, the number of images "
+                "for training and validation."
             )
         train, valid = ((x[part], y[part]) for part in (order[: -self.num_valid], order[-self.num_valid :]))
         origin["split_seed"] = self.split_seed
@@ -102,7 +105,7 @@ class Omniglot:
             with urlopen(CHARDATA_URL, timeout=60) as answer:
                 content = answer.read()
             if git_blob(content) != CHARDATA_BLOB:
-                raise OSError(f"{CHARDATA_URL} is not the file it was")
+                raise OSError(f"{CHARDATA_URL} has changed: its content has another hash")
             write_bytes(path, content)
 
         instructions = INSTRUCTIONS.format(root=self.paths.root, fallback=self.fallback_name)
@@ -111,9 +114,9 @@ class Omniglot:
 
 
 def read_chardata(path: Path) -> tuple[Images, Images]:
-    """Grey levels `[N, 1, 28, 28]` (uint8) and alphabets, training then test.
+    """Return grey levels `[N, 1, 28, 28]` (uint8) and alphabets, of the training then of the test set.
 
-    Each column holds an image column by column, in [0, 1]; it is rounded to 256 levels.
+    Each column of an array is an image in [0, 1], stored column by column. It is rounded to 256 levels.
     """
     parts = []
     names = ("data", "target", "testdata", "testtarget")
@@ -122,7 +125,9 @@ def read_chardata(path: Path) -> tuple[Images, Images]:
         check_shape(path, name, columns, (SIDE**2, None))
         check_shape(path, f"the target of {name}", classes, (NUM_ALPHABETS, columns.shape[1]))
         if not (columns.min() >= 0 and columns.max() <= 1):  # also of NaN
-            raise DataError(f"{path}: {name} is not in [0, 1], as the official file is.")
+            raise DataError(
+                f"{path}: {name} has values outside [0, 1], unlike the official file. Download it again."
+            )
         images = columns.T.reshape(-1, 1, SIDE, SIDE).swapaxes(2, 3)
         x = torch.from_numpy(np.rint(images * 255).astype(np.uint8))
         parts.append((x, torch.from_numpy(classes.argmax(0))))
@@ -130,26 +135,26 @@ def read_chardata(path: Path) -> tuple[Images, Images]:
 
 
 def find_archives(paths: DataPaths) -> list[Path]:
-    """Both archives of drawings, or none. Raises DataError where only one is there."""
+    """Return the paths of both archives of drawings, or none. Raises DataError if only one exists."""
     folders = ("omniglot-py/", "omniglot/", "")
-    found = [find(paths.root, [folder + name for folder in folders]) for name in ARCHIVES]
-    archives = [path for path in found if path is not None]
+    paths_or_none = [find(paths.root, [folder + name for folder in folders]) for name in ARCHIVES]
+    archives = [path for path in paths_or_none if path is not None]
     if len(archives) == 1:
-        missing = next(name for name, path in zip(ARCHIVES, found, strict=True) if path is None)
-        raise DataError(f"Found {archives[0]}, but not {missing}: both are needed, or none.")
+        missing = next(name for name, path in zip(ARCHIVES, paths_or_none, strict=True) if path is None)
+        raise DataError(f"Found {archives[0]}, but not {missing}. Add it, or remove the first.")
     return archives
 
 
 def read_drawings(listed: list[ImageFiles], cache: Path) -> Images:
-    """Grey levels of ink `[N, 1, 28, 28]` (uint8) and alphabets of all drawings, by archive and name."""
-    drawn = [PurePosixPath(name) for files in listed for name in files.names]
-    alphabets = [name.parts[-3] if len(name.parts) > 2 else "" for name in drawn]
+    """Return grey levels `[N, 1, 28, 28]` (uint8) and alphabets of all drawings, by archive and file name."""
+    drawings = [PurePosixPath(name) for files in listed for name in files.names]
+    alphabets = [name.parts[-3] if len(name.parts) > 2 else "" for name in drawings]
     classes = sorted(set(alphabets))
-    if (len(drawn), len(classes)) != (NUM_DRAWINGS, NUM_ALPHABETS):
+    if (len(drawings), len(classes)) != (NUM_DRAWINGS, NUM_ALPHABETS):
         where = " and ".join(str(files.source) for files in listed)
         raise DataError(
-            f"{where} hold {len(drawn):,} drawings of {len(classes)} alphabets; the official archives hold "
-            f"{NUM_DRAWINGS:,} of {NUM_ALPHABETS}. Fetch them again."
+            f"{where} hold {len(drawings):,} drawings of {len(classes)} alphabets; the official archives "
+            f"hold {NUM_DRAWINGS:,} of {NUM_ALPHABETS}. Download them again."
         )
     shape, recipe = (1, SIDE, SIDE), "ink, area-averaged"
     x = np.concatenate([decode(files, shape, ink, recipe, cache) for files in listed])
@@ -158,19 +163,19 @@ def read_drawings(listed: list[ImageFiles], cache: Path) -> Images:
 
 
 def ink(drawing: Image) -> Pixels:
-    """The share of each of 28x28 pixels that is ink, in 255ths `[1, 28, 28]`."""
+    """Return the fraction of ink in each of 28x28 pixels, times 255, `[1, 28, 28]`."""
     if drawing.size != (DRAWN_SIDE, DRAWN_SIDE):
         raise DataError(
             f"expected {DRAWN_SIDE}x{DRAWN_SIDE} pixels, not {drawing.size[0]}x{drawing.size[1]}."
         )
     paper = np.asarray(drawing.convert("L"), dtype=np.float64) / 255
-    # A share is a multiple of 1/225, so no share of 255 ends in a half and rounding is the same everywhere.
-    share = AREAS @ (1 - paper) @ AREAS.T
-    return np.rint(255 * share).astype(np.uint8)[None]
+    # A fraction is a multiple of 1/225. So 255 times it never ends in 1/2, and all machines round it equally.
+    fraction = AREAS @ (1 - paper) @ AREAS.T
+    return np.rint(255 * fraction).astype(np.uint8)[None]
 
 
 def area_weights(size: int, target: int) -> NDArray[np.float64]:
-    """`[target, size]`: the share of each target pixel that each of `size` pixels in a row covers."""
+    """Return weights `[target, size]`: the fraction of each target pixel that each source pixel covers."""
     edges = np.arange(size + 1) * target / size
     left, right = np.arange(target)[:, None], np.arange(1, target + 1)[:, None]
     return np.clip(np.minimum(edges[1:], right) - np.maximum(edges[:-1], left), 0, None)
@@ -180,5 +185,5 @@ AREAS = area_weights(DRAWN_SIDE, SIDE)
 
 
 def git_blob(content: bytes) -> str:
-    """The SHA-1 by which git, and so GitHub, names a file's content."""
+    """Return the SHA-1 that git computes for a file's content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -1,4 +1,4 @@
-"""What a dataset is, before and after it is loaded."""
+"""Types of datasets: the spec, known before loading, and the splits, after loading."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ from torch import Tensor
 from vaebench.errors import UserError
 
 Kind = Literal["binary", "unit", "uint8", "real", "tokens"]
-"""What x may be: 0/1; real in [0, 1]; one of 256 levels scaled to [0, 1]; any real; token ids."""
+"""Values of x. binary: 0 or 1. unit: real in [0, 1]. uint8: one of 256 levels, scaled to [0, 1]. real: any
+real number. tokens: token ids."""
 
 SplitName = Literal["train", "valid", "test"]
 
 
 class DataError(UserError):
-    """A dataset that is missing, incomplete or corrupt; the message names the file and says what to do."""
+    """Error of a missing, incomplete or corrupt dataset; the message names the file and says what to do."""
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """The facts about a dataset that models and evaluators are built from."""
+    """Description of a dataset, from which models and evaluators are built."""
 
     name: str
-    """The variant's own name: a stand-in never carries the name of what it stands in for."""
+    """Name of this variant; a replacement of a dataset has its own name."""
     shape: tuple[int, ...]
-    """Shape of one datum: `(C, H, W)` for images."""
+    """Shape of one example: `(C, H, W)` for images, `(L,)` for sentences."""
     kind: Kind
     num_classes: int | None
-    """None where there are no labels."""
+    """None if there are no labels."""
     vocabulary: tuple[str, ...] | None = field(default=None, repr=False)
-    """The V tokens by id (vaebench.text), where data are sentences `[L]`; None elsewhere."""
+    """The V tokens of sentences, by id (see vaebench.text); None for other data."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """What networks and likelihoods are told of a datum: its shape, and `(L, V)` of a sentence."""
+        """Shape that networks and likelihoods get: the shape of one example, or `(L, V)` for sentences."""
         return self.shape if self.vocabulary is None else (*self.shape, len(self.vocabulary))
 
 
 @dataclass(frozen=True)
 class DataPaths:
-    """Where data are found (may be read-only) and where what is derived from them is kept."""
+    """Folders of datasets (`root`, may be read-only) and of files derived from them (`cache`)."""
 
     root: Path
     cache: Path
@@ -51,20 +52,20 @@ class DataPaths:
 
 @dataclass(frozen=True)
 class Split:
-    """Data at rest on a device: `x` as stored, and how a stored value becomes what the model sees."""
+    """One split, stored on a device, and how stored values are converted to the model's input."""
 
     x: Tensor
     """Stored data, `[N, *shape]`, uint8 for images, int32 for sentences."""
     y: Tensor | None
     """Labels, `[N]`, int64."""
     scale: float = 1.0
-    """Stored value times scale is what the model sees: 1/255 for grey levels."""
+    """Factor from stored values to the model's input: 1/255 for grey levels."""
     stochastic: bool = False
-    """Whether x * scale is a probability from which a binary image is drawn anew at each look."""
+    """If true, x * scale are Bernoulli probabilities, and binary images are resampled at every access."""
     lengths: Tensor | None = None
-    """Tokens of each sentence, `[N]`, on the host, where data are sentences; None elsewhere."""
+    """Number of tokens of each sentence, `[N]`, on the host; None if the data are not sentences."""
     mixes_lengths: bool = False
-    """Whether a training batch may have sentences of several lengths."""
+    """If true, a training batch may have sentences of different lengths."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -73,7 +74,7 @@ class Split:
         return replace(self, x=self.x.to(device), y=None if self.y is None else self.y.to(device))
 
     def gather(self, index: Tensor | slice, generator: torch.Generator) -> Tensor:
-        """The data at `index` as the model sees them, `[B, *shape]`, float32; token ids are int64."""
+        """Return the model's input at `index`, `[B, *shape]`: float32, or int64 for token ids."""
         chosen = self.x[index] if isinstance(index, slice) else self.x.index_select(0, index)
         if self.lengths is not None:
             return chosen.long()
@@ -87,13 +88,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """A dataset in its three parts."""
+    """Training, validation and test split of a dataset."""
 
     train: Split
     valid: Split
     test: Split
     origin: dict[str, Any] = field(default_factory=dict)
-    """Where the data came from: files, hashes, binarisation seed. Goes into the provenance."""
+    """Origin of the data for the provenance: files, hashes, binarisation seed."""
 
     def __getitem__(self, name: SplitName) -> Split:
         return {"train": self.train, "valid": self.valid, "test": self.test}[name]
@@ -105,14 +106,15 @@ class Splits:
 
 
 class Dataset(Protocol):
-    """Constructed with `DataPaths` and its options; reads no more before `load()` than its spec needs.
+    """Dataset, constructed with `DataPaths` and its options.
 
-    A class that must read data for its spec says their `kind` itself.
+    Before `load()` it reads only what its spec needs. A class that must read data for its spec has a class
+    attribute `kind`.
     """
 
     @property
     def spec(self) -> DataSpec: ...
 
     def load(self) -> Splits:
-        """Read the data. Raises DataError with the file's name where they are missing or corrupt."""
+        """Read the data. Raises DataError, naming the file, if they are missing or corrupt."""
         ...

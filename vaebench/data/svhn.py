@@ -1,4 +1,4 @@
-"""Street View House Numbers, cropped digits (Netzer et al., 2011)."""
+"""Street View House Numbers: cropped digits (Netzer et al., 2011)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ LEVEL = 1 / 255
 FOLDERS = ("svhn/", "SVHN/", "")
 INSTRUCTIONS = (
     "Put the official train_32x32.mat, extra_32x32.mat and test_32x32.mat (ufldl.stanford.edu/housenumbers) "
-    "into {root}/svhn/ (VAEBENCH_DATA or data_root=... names another root)."
+    "into {root}/svhn/ (VAEBENCH_DATA or data_root=... sets another root)."
 )
 
 
 class SVHN:
-    """73,257 / 20,000 / 26,032 images of 3x32x32 and 256 levels; the first 20,000 of "extra" validate."""
+    """SVHN: 73,257 / 20,000 / 26,032 images of 3x32x32 and 256 levels.
+
+    The validation set is the first 20,000 images of "extra".
+    """
 
     def __init__(self, paths: DataPaths, *, name: str) -> None:
         self.paths = paths
@@ -41,51 +44,56 @@ class SVHN:
 
 
 def svhn_file(paths: DataPaths, part: str) -> Path:
-    """Where an official file is; it is downloaded into the cache where the data root has none."""
+    """Return the path of an official file; it is downloaded into the cache if the data root has none."""
     name = f"{part}_32x32.mat"
-    found = find(paths.root, [folder + name for folder in FOLDERS])
-    if found is not None:
-        return found
+    path = find(paths.root, [folder + name for folder in FOLDERS])
+    if path is not None:
+        return path
     from torchvision.datasets import SVHN as TorchvisionSVHN
     from torchvision.datasets.utils import download_url
 
     folder = paths.cache / "svhn"
     url, _, md5 = TorchvisionSVHN.split_list[part]
-    # Nothing is fetched where an intact file is there already.
+    # download_url downloads nothing if the intact file exists.
     download(name, lambda: download_url(url, folder, name, md5), INSTRUCTIONS.format(root=paths.root))
     return folder / name
 
 
 def read_svhn(path: Path) -> tuple[Tensor, Tensor]:
-    """Images `[N, 3, 32, 32]` (uint8) and digits of an official file."""
+    """Return images `[N, 3, 32, 32]` (uint8) and digits of an official file."""
     digits = read_digits(path)
     images = np.ascontiguousarray(read_images(path, len(digits)))
     return torch.from_numpy(images), torch.from_numpy(digits)
 
 
 def read_start(path: Path, num: int, cache: Path) -> tuple[Tensor, Tensor]:
-    """The first `num` of a file that takes 1.6 GB of memory to read: read once, then kept in `cache`."""
+    """Return the first `num` images and digits of a file; the images are cached.
+
+    Reading the file takes 1.6 GB of memory.
+    """
     digits, stat = read_digits(path), path.stat()
-    kept = cache / f"{path.stem}-{stat.st_size}-{stat.st_mtime_ns}-{num}.npy"
+    copy = cache / f"{path.stem}-{stat.st_size}-{stat.st_mtime_ns}-{num}.npy"
     shape = (min(num, len(digits)), 3, 32, 32)
-    images = cached(kept, shape, lambda: read_images(path, len(digits))[:num].copy())
+    images = cached(copy, shape, lambda: read_images(path, len(digits))[:num].copy())
     return torch.from_numpy(images), torch.from_numpy(digits[:num])
 
 
 def read_digits(path: Path) -> NDArray[np.int64]:
-    """`[N]`; the files call the digit 0 "10"."""
+    """Return the digits `[N]`; the files use the label 10 for the digit 0."""
     (y,) = read_mat(path, "y")
     check_shape(path, "y", y, (None, 1))
     if y.min() < 1 or y.max() > 10:
-        raise DataError(f"{path}: expected y in 1 to 10, as in the official file.")
+        raise DataError(f"{path}: y has values outside 1 to 10, unlike the official file. Download it again.")
     return y[:, 0].astype(np.int64) % 10
 
 
 def read_images(path: Path, num: int) -> Pixels:
-    """All `[num, 3, 32, 32]`; the file counts the images along its last axis."""
+    """Return all images, `[num, 3, 32, 32]`; in the file the last axis counts the images."""
     (x,) = read_mat(path, "X")
     check_shape(path, "X", x, (32, 32, 3, num))
     if x.dtype != np.uint8:
-        raise DataError(f"{path}: expected X in bytes, as in the official file, not {x.dtype}.")
+        raise DataError(
+            f"{path}: X has type {x.dtype}, expected uint8 as in the official file. Download it again."
+        )
     images: Pixels = x.transpose(3, 2, 0, 1)  # a view
     return images

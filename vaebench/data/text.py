@@ -1,4 +1,4 @@
-"""Any folder of sentences: train.txt, valid.txt and test.txt, a sentence a line."""
+"""Dataset of any folder with sentences: train.txt, valid.txt and test.txt, one sentence per line."""
 
 from __future__ import annotations
 
@@ -23,44 +23,46 @@ log = logging.getLogger(__name__)
 FILES = {"train": ["train.txt"], "valid": ["valid.txt", "val.txt", "dev.txt"], "test": ["test.txt"]}
 
 TooLong = Literal["drop", "cut", "refuse"]
-"""What is done with a sentence of more words than `max_words`: it is left out, as in the papers' code; its
-first words are kept; the run ends. However it is, they are counted."""
+"""Treatment of sentences with more than `max_words` words. drop: leave them out, as in the papers' code. cut:
+keep the first words. refuse: raise DataError. Their number is always recorded."""
 
 Batching = Literal["equal", "padded"]
-"""A training batch has sentences of one length (the papers' way), or of any, padded to the longest."""
+"""Sentences of a training batch. equal: all of the same length, as in the papers. padded: of any length,
+padded to the longest."""
 
 Counts = dict[str, int]
 
 ANY_MARK = frozenset((BEGIN_MARK, *MARKS))
-TOLD_OF_MARKS = {
-    "begin_marks": "{} <s> at the beginning of a line were left out",
-    "end_marks": "{} </s> at the end of a line were left out",
+MARK_MESSAGES = {
+    "begin_marks": "{} <s> at the beginning of a line were removed",
+    "end_marks": "{} </s> at the end of a line were removed",
     "inner_marks": "{} <s> or </s> elsewhere were read as <unk>",
-    "unknown_marks": "{} <unk> were there already",
+    "unknown_marks": "{} <unk> were in the file",
 }
 
 
 @dataclass(frozen=True)
 class Sentences:
-    """The words of a file's sentences, and what of the file is not among them."""
+    """Words of a file's sentences, and counts of what was skipped or changed."""
 
     words: list[list[str]]
     empty_lines: int
     too_long: int
     marks: Counts
-    """What in the file is spelt as a mark of ours, by what became of it."""
+    """Counts of <s>, </s> and <unk> in the file, by the keys of `MARK_MESSAGES`."""
 
 
 class Text:
-    """Sentences, words split at white space; the vocabulary is the training sentences' most frequent words.
+    """Sentences, split into words at white space; the vocabulary is the most frequent training words.
 
-    Words outside it are UNKNOWN, and so is a literal <unk>. A line may begin with <s> and end with </s>,
-    which every sentence has anyway; elsewhere they are UNKNOWN. The vocabulary is read when the dataset is
-    constructed, since models are built from its size; everything else is read in `load()`.
+    Words outside the vocabulary are UNKNOWN, and so is a literal <unk>. <s> at the beginning of a line and
+    </s> at its end are removed, since every sentence has these marks implicitly. Elsewhere in a line they are
+    UNKNOWN. The constructor reads the vocabulary, since models are built from its size; `load()` reads the
+    rest.
     """
 
     kind: ClassVar[Kind] = "tokens"
-    """Known before any file is: what does not fit is said first."""
+    """Kind, known before any file is read, so that an unsuitable model is refused first."""
 
     def __init__(
         self,
@@ -86,6 +88,7 @@ class Text:
         )
 
     def read(self, part: str) -> Sentences:
+        """Read the sentences of the split `part`."""
         return read_sentences(self.files[part], self.max_words, self.too_long)
 
     def load(self) -> Splits:
@@ -104,20 +107,23 @@ class Text:
 
 
 def find_files(folder: Path) -> dict[str, Path]:
-    """The file of each split. Raises DataError with all that are missing."""
-    found = {part: find(folder, names) for part, names in FILES.items()}
-    missing = [" or ".join(FILES[part]) for part, path in found.items() if path is None]
+    """Return the file of each split. Raises DataError that names all missing files."""
+    paths = {part: find(folder, names) for part, names in FILES.items()}
+    missing = [" or ".join(FILES[part]) for part, path in paths.items() if path is None]
     if missing:
         raise DataError(
-            f"{folder} has no {', no '.join(missing)}. Put train.txt, valid.txt and test.txt there, a "
-            "sentence a line; dataset.folder=<path below the data root, or absolute> names another folder "
-            "(VAEBENCH_DATA or data_root=... names another root)."
+            f"{folder} has no {', no '.join(missing)}. Put train.txt, valid.txt and test.txt there, one "
+            "sentence per line; dataset.folder=<path below the data root, or absolute> sets another folder "
+            "(VAEBENCH_DATA or data_root=... sets another root)."
         )
-    return {part: path for part, path in found.items() if path is not None}
+    return {part: path for part, path in paths.items() if path is not None}
 
 
 def read_sentences(path: Path, max_words: int, too_long: TooLong) -> Sentences:
-    """The sentences of a file. Raises DataError where it is not UTF-8, or holds no sentence."""
+    """Read the sentences of a file. Raises DataError if it is not UTF-8 or has no sentence.
+
+    With `too_long` refuse, also raises DataError if a sentence has more than `max_words` words.
+    """
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")
@@ -127,43 +133,47 @@ def read_sentences(path: Path, max_words: int, too_long: TooLong) -> Sentences:
             f"{path}, line {line}: not UTF-8 ({error.reason}, byte 0x{content[error.start]:02x}). Convert "
             f"the file, for example with `iconv -f latin1 -t utf-8`."
         ) from error
-    # Not splitlines(), which also ends a line at characters that may stand within a sentence.
-    written = [line.split() for line in text.split("\n")]
-    if not written[-1]:
-        written.pop()  # what is behind the last line's end is no line
-    marks = dict.fromkeys(TOLD_OF_MARKS, 0)
-    lines = [without_marks(words, marks) for words in written]
+    # Not splitlines(), which also splits at characters that may occur within a sentence.
+    raw_lines = [line.split() for line in text.split("\n")]
+    if not raw_lines[-1]:
+        raw_lines.pop()  # the empty string after the last line break
+    marks = dict.fromkeys(MARK_MESSAGES, 0)
+    lines = [without_marks(words, marks) for words in raw_lines]
     longer = [number for number, words in enumerate(lines, 1) if len(words) > max_words]
     if longer and too_long == "refuse":
         raise DataError(
-            f"{path}, line {longer[0]}: {len(lines[longer[0] - 1])} words, and dataset.max_words is "
-            f"{max_words}; {len(longer)} sentences are longer. Raise it, or choose too_long=drop or cut."
+            f"{path}, line {longer[0]}: {len(lines[longer[0] - 1])} words, but dataset.max_words is "
+            f"{max_words}; {len(longer)} sentences are longer. Raise dataset.max_words, or use "
+            "dataset.too_long=drop or cut."
         )
-    kept = [words for words in lines if words and (too_long == "cut" or len(words) <= max_words)]
-    if not kept:
-        raise DataError(f"{path} holds no sentence of 1 to {max_words} words.")
+    sentences = [words for words in lines if words and (too_long == "cut" or len(words) <= max_words)]
+    if not sentences:
+        raise DataError(
+            f"{path} has no sentence of 1 to {max_words} words; expected at least one. Check the file, or "
+            "raise dataset.max_words."
+        )
     empty_lines = sum(not words for words in lines)
-    return Sentences([words[:max_words] for words in kept], empty_lines, len(longer), marks)
+    return Sentences([words[:max_words] for words in sentences], empty_lines, len(longer), marks)
 
 
-def without_marks(words: list[str], found: Counts) -> list[str]:
-    """A line's words without the marks around them, those within as <unk>; all are added to `found`."""
+def without_marks(words: list[str], counts: Counts) -> list[str]:
+    """Return a line's words without <s> and </s> at its ends; other marks become <unk>. Adds to `counts`."""
     end, unknown = MARKS
     if not words or ANY_MARK.isdisjoint(words):
         return words
     if words[0] == BEGIN_MARK:
-        found["begin_marks"] += 1
+        counts["begin_marks"] += 1
         words = words[1:]
     if words and words[-1] == end:
-        found["end_marks"] += 1
+        counts["end_marks"] += 1
         words = words[:-1]
-    found["unknown_marks"] += words.count(unknown)
-    found["inner_marks"] += words.count(BEGIN_MARK) + words.count(end)
+    counts["unknown_marks"] += words.count(unknown)
+    counts["inner_marks"] += words.count(BEGIN_MARK) + words.count(end)
     return [unknown if word in ANY_MARK else word for word in words]
 
 
 def vocabulary_of(sentences: Iterable[list[str]], cap: int) -> tuple[str, ...]:
-    """MARKS, then the `cap` most frequent words; of equally frequent ones the alphabet's first."""
+    """Return MARKS, then the `cap` most frequent words; ties are broken alphabetically."""
     counted = Counter(word for words in sentences for word in words)
     for mark in MARKS:
         counted.pop(mark, None)
@@ -172,7 +182,7 @@ def vocabulary_of(sentences: Iterable[list[str]], cap: int) -> tuple[str, ...]:
 
 
 def as_split(sentences: list[list[str]], ids: Mapping[str, int], length: int, batches: Batching) -> Split:
-    """Token ids `[N, length]`, int32: words, END, PAD."""
+    """Return a split of token ids `[N, length]`, int32: words, END, then PAD."""
     x = torch.full((len(sentences), length), PAD, dtype=torch.int32)
     counts = torch.tensor([len(words) + 1 for words in sentences])
     flat = [token for words in sentences for token in (*(ids.get(w, UNKNOWN) for w in words), END)]
@@ -181,7 +191,7 @@ def as_split(sentences: list[list[str]], ids: Mapping[str, int], length: int, ba
 
 
 def counts_of(split: Split, sentences: Sentences) -> Counts:
-    """What of a file became what, for the provenance."""
+    """Return counts of sentences, tokens and changes of a file, for the provenance."""
     assert split.lengths is not None
     return {
         "sentences": len(split),
@@ -194,17 +204,17 @@ def counts_of(split: Split, sentences: Sentences) -> Counts:
 
 
 def report(path: Path, counts: Counts, max_words: int, too_long: TooLong) -> None:
-    """A line of what was not read as it stands; nothing where there is nothing."""
+    """Log a warning about lines and marks that were skipped or changed, if there are any."""
     log.debug("%s: %s", path, counts)
-    found = []
+    changes = []
     if counts["empty_lines"]:
-        found.append(f"{counts['empty_lines']} empty lines were left out")
+        changes.append(f"{counts['empty_lines']} empty lines were left out")
     if counts["too_long"]:
-        done = "left out" if too_long == "drop" else "cut"
-        found.append(f"{counts['too_long']} sentences of more than {max_words} words were {done}")
-    found += [told.format(counts[name]) for name, told in TOLD_OF_MARKS.items() if counts[name]]
-    if found:
-        log.warning("%s: %s.", path, "; ".join(found))
+        action = "left out" if too_long == "drop" else "cut"
+        changes.append(f"{counts['too_long']} sentences of more than {max_words} words were {action}")
+    changes += [text.format(counts[name]) for name, text in MARK_MESSAGES.items() if counts[name]]
+    if changes:
+        log.warning("%s: %s.", path, "; ".join(changes))
 
 
 def sha256_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Yahoo Answers as Yang et al. (2017, arXiv 1702.08139) prepared it, with the files of Kim et al. (2018)."""
+"""Yahoo Answers as prepared by Yang et al. (2017, arXiv 1702.08139), in the files of Kim et al. (2018)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ URL = f"https://drive.usercontent.google.com/download?id={ARCHIVE}&export=downlo
 INSTRUCTIONS = (
     "Put yahoo/train.txt, yahoo/val.txt and yahoo/test.txt of the archive that github.com/harvardnlp/sa-vae "
     "links under Data (100,000, 10,000 and 10,000 lines) into {root}/yahoo/ (VAEBENCH_DATA or data_root=... "
-    "names another root)."
+    "sets another root)."
 )
 
 
 class Yahoo(Text):
-    """100,000 / 10,000 / 10,000 questions and answers; they are read as any other folder of sentences."""
+    """Yahoo Answers: 100,000 / 10,000 / 10,000 questions and answers, read as a folder of sentences."""
 
     def __init__(
         self,
@@ -55,17 +55,18 @@ class Yahoo(Text):
         for part, expected in NUM_LINES.items():
             facts = splits.origin[part]
             dropped = facts["too_long"] if self.too_long == "drop" else 0
-            found = facts["sentences"] + facts["empty_lines"] + dropped
-            if found != expected:
+            num_lines = facts["sentences"] + facts["empty_lines"] + dropped
+            if num_lines != expected:
                 raise DataError(
-                    f"{self.files[part]} has {found} lines, and Yahoo Answers' {part} has {expected}; a "
-                    f"folder of your own is dataset=text dataset.folder={self.files[part].parent}."
+                    f"{self.files[part]} has {num_lines} lines; the {part} split of Yahoo Answers has "
+                    f"{expected}. For other sentences use dataset=text "
+                    f"dataset.folder={self.files[part].parent}."
                 )
         return splits
 
 
 def yahoo_folder(paths: DataPaths) -> Path:
-    """Where the files are, absolute; they are downloaded into the cache where the data root has none."""
+    """Return the absolute folder of the files; they are downloaded to the cache if the data root has none."""
     for folder in (*(paths.root / name for name in FOLDERS), paths.cache / "yahoo"):
         if all(find(folder, names) for names in FILES.values()):
             return folder.resolve()
@@ -80,21 +81,24 @@ def yahoo_folder(paths: DataPaths) -> Path:
 
 
 def unpack_yahoo(archive: bytes, target: Path) -> None:
-    """The three files of the archive, under their own names in `target`. Raises OSError without them."""
-    wanted = {name for names in FILES.values() for name in names}
-    found = {}
+    """Write the three files of the archive to `target`. Raises OSError if one is missing."""
+    expected = {name for names in FILES.values() for name in names}
+    contents = {}
     for member, content in members(archive):
         path = PurePosixPath(member)
-        if path.parent.name == "yahoo" and path.name in wanted:
-            found[path.name] = content
-    if not all(any(name in found for name in names) for names in FILES.values()):
-        raise OSError("what was downloaded has no yahoo/train.txt, yahoo/val.txt and yahoo/test.txt")
-    for name, content in found.items():
+        if path.parent.name == "yahoo" and path.name in expected:
+            contents[path.name] = content
+    if not all(any(name in contents for name in names) for names in FILES.values()):
+        raise OSError("the download does not contain yahoo/train.txt, yahoo/val.txt and yahoo/test.txt")
+    for name, content in contents.items():
         write_bytes(target / name, content)
 
 
 def members(archive: bytes) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every file in a .zip or .tar (compressed or not). Raises OSError for others."""
+    """Yield name and content of every file in a .zip or .tar, compressed or not.
+
+    Raises OSError if the archive is of another type, or damaged.
+    """
     file = io.BytesIO(archive)
     try:
         if zipfile.is_zipfile(file):
@@ -108,4 +112,4 @@ def members(archive: bytes) -> Iterator[tuple[str, bytes]]:
                 if (content := tape.extractfile(member)) is not None:
                     yield member.name, content.read()
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise OSError(f"what was downloaded is no whole archive ({error})") from error
+        raise OSError(f"the download is not an intact archive ({error})") from error

@@ -1,1 +1,1 @@
-"""p(x|z): what a decoder's output means, and which data it fits."""
+"""Likelihoods p(x|z), parametrised by a decoder's output."""

@@ -1,9 +1,4 @@
-"""The Bernoulli likelihood of binary data.
-
-The contract that every likelihood keeps: `kinds` says which data it fits, `parameter_shape` how many numbers
-it wants from a decoder, `log_prob` is summed over the dimensions of x, in nats, and `mean` and `sample` give
-data back. Parameters are `[..., *parameter_shape]`, data `[..., *shape]`; leading dimensions broadcast.
-"""
+"""Bernoulli likelihood of binary data."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ from vaebench.distributions import bernoulli_log_prob
 
 
 class Bernoulli(nn.Module):
-    """p(x|z) = prod_d sigmoid(l_d)^x_d (1 - sigmoid(l_d))^(1 - x_d), from logits, unclamped.
+    """Likelihood p(x|z) = prod_d sigmoid(l_d)^x_d (1 - sigmoid(l_d))^(1 - x_d) with logits l, not clamped.
 
     log p(x|z) = sum_d x_d l_d - softplus(l_d).
     """

@@ -1,4 +1,4 @@
-"""The categorical likelihood of sentences."""
+"""Categorical likelihood of sentences."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from vaebench.text import PAD
 
 
 class Categorical(nn.Module):
-    """p(x|z) = prod_t softmax(l_t)[x_t] over the tokens of a sentence, END in, begin mark and padding out.
+    """Likelihood p(x|z) = prod_t softmax(l_t)[x_t] over the tokens of a sentence.
 
-    Constructed with (L, V). Parameters `[..., L, V]` may end where the longest sentence does: behind it there
-    is nothing to predict. A token has no mean; `mean` is the most probable one.
+    END counts as a token; the begin mark and the padding do not. `shape` is (L, V). The logits `[..., L, V]`
+    may be cut after the longest sentence, since the rest is padding. `mean` returns the most probable tokens,
+    since tokens have no mean.
     """
 
     kinds: ClassVar = frozenset({"tokens"})
@@ -26,15 +27,13 @@ class Categorical(nn.Module):
 
     def log_prob(self, x: Tensor, logits: Tensor) -> Tensor:
         tokens = x[..., : logits.shape[-2]].expand(logits.shape[:-1])
-        # One pass that keeps the log softmax alone: of V numbers a token, no others stay in memory.
-        surprise = F.cross_entropy(
-            logits.flatten(0, -2), tokens.flatten(), ignore_index=PAD, reduction="none"
-        )
-        return -surprise.view(tokens.shape).sum(-1)
+        # cross_entropy stores only the log softmax for the backward pass, V numbers per token.
+        nll = F.cross_entropy(logits.flatten(0, -2), tokens.flatten(), ignore_index=PAD, reduction="none")
+        return -nll.view(tokens.shape).sum(-1)
 
     def mean(self, logits: Tensor) -> Tensor:
         return logits.argmax(-1)
 
     def sample(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        drawn = torch.softmax(logits, -1).flatten(0, -2).multinomial(1, generator=generator)
-        return drawn.view(logits.shape[:-1])
+        tokens = torch.softmax(logits, -1).flatten(0, -2).multinomial(1, generator=generator)
+        return tokens.view(logits.shape[:-1])

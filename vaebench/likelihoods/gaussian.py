@@ -1,4 +1,4 @@
-"""The Gaussian likelihood of real data, with one variance for all pixels."""
+"""Gaussian likelihood of real data, with one variance for all pixels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from vaebench.ranges import Positive
 
 
 class Gaussian(nn.Module):
-    """p(x|z) = N(x; g(z), std^2 I); `std` is fixed, or the start of one learned number.
+    """Likelihood p(x|z) = N(x; g(z), std^2 I); `std` is fixed, or the initial value if it is learned.
 
-    g is the decoder's output, or its sigmoid for data in [0, 1], as `mean` says.
-    With std = sqrt(1/2), -log p is the squared error plus a constant (Zhao et al. 2017, section 3).
-    A density, not a probability: its NLL may be negative, and depends on the unit of x.
+    `mean` selects g: linear is the decoder's output, sigmoid its sigmoid, for data in [0, 1]. With std =
+    sqrt(1/2), -log p is the squared error plus a constant (Zhao et al. 2017, section 3). p(x|z) is a density,
+    not a probability: the NLL may be negative, and depends on the unit of x.
     """
 
     kinds: ClassVar = frozenset({"unit", "real"})

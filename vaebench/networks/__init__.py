@@ -1,1 +1,1 @@
-"""torch modules that know nothing of probability."""
+"""Networks: torch modules without probability distributions."""

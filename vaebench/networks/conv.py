@@ -15,14 +15,14 @@ from vaebench.networks.layers import ACTIVATIONS, Activation, he_init_, image_sh
 from vaebench.ranges import Count, NonNegativeInt
 
 Nonlinearity = Literal[Activation, "gate"]
-"""gate: the layer times the sigmoid of a second one of its kind (van den Oord et al. 2016), without more."""
+"""gate: the layer's output times the sigmoid of a second such layer (van den Oord et al. 2016)."""
 
 BatchNorm = Literal["none", "hidden", "all"]
-"""Behind the nonlinearity of no layer, of all but the last, or of all."""
+"""Layers with a batch norm after the nonlinearity: none; all but the last (hidden); all."""
 
 
 class Gated(nn.Module):
-    """value(x) sigmoid(gate(x)), two layers that `make` makes."""
+    """Gated layer value(x) sigmoid(gate(x)); `make` constructs each of the two layers."""
 
     def __init__(self, make: Callable[[], nn.Module]) -> None:
         super().__init__()
@@ -34,25 +34,26 @@ class Gated(nn.Module):
 
 
 def unit(make: Callable[[], nn.Module], nonlinearity: Nonlinearity) -> list[nn.Module]:
-    """A layer and its nonlinearity."""
+    """Return a layer and its nonlinearity."""
     return [Gated(make)] if nonlinearity == "gate" else [make(), ACTIVATIONS[nonlinearity]()]
 
 
 def conv_unit(
     before: int, after: int, kernel: int, stride: int, nonlinearity: Nonlinearity, batch_norm: bool
 ) -> list[nn.Module]:
-    """Convolution, nonlinearity, batch norm; of n pixels in a row it leaves ceil(n / stride)."""
-    # An even kernel has no middle: it wants one more zero behind the image than before it.
+    """Return a convolution, its nonlinearity and batch norm; n pixels in a row become ceil(n / stride)."""
+    # An even kernel has no centre: pad the right and the bottom with one more zero than the left and the top.
     modules: list[nn.Module] = [nn.ZeroPad2d((0, 1, 0, 1))] if kernel % 2 == 0 else []
     modules += unit(partial(nn.Conv2d, before, after, kernel, stride, (kernel - 1) // 2), nonlinearity)
     return [*modules, nn.BatchNorm2d(after)] if batch_norm else modules
 
 
 class ConvEncoder(nn.Module):
-    """Convolutions of (channels, kernel, stride) each, and a dense layer of `width` units unless it is null.
+    """Encoder of convolutions, each given as (channels, kernel, stride), with an optional dense layer.
 
-    The defaults are the encoder of Zheng et al.'s PixelVAE: 28 x 28 pixels to 6 x 7 x 7 features, with the
-    batch norm behind the ReLU and none behind the last. Raises UserError for data that are no images.
+    The dense layer has `width` units; null leaves it out. The defaults are the encoder of Zheng et al.'s
+    PixelVAE: it maps 28 x 28 pixels to 6 x 7 x 7 features, with the batch norm after the ReLU and no batch
+    norm after the last layer. Raises UserError if the data are not images.
     """
 
     def __init__(
@@ -83,11 +84,11 @@ class ConvEncoder(nn.Module):
 
 
 class GatedConvDecoder(nn.Module):
-    """Gated dense layers make an image of z, and gated convolutions the likelihood's parameters of the image.
+    """Decoder of two gated dense layers, from z to an image, and gated convolutions of that image.
 
-    z -> `width` units -> C x H x W, as the data have them -> `depth` times `channels` maps -> a 1x1
-    convolution. The defaults are those of Zheng et al.'s code (2019, arXiv 1807.03723). `init` is the dense
-    layers' alone. Raises UserError for data that are no images.
+    z -> `width` units -> C x H x W, the shape of the data -> `depth` convolutions of `channels` maps -> a 1x1
+    convolution to the likelihood's parameters. The defaults are those of Zheng et al.'s code (2019, arXiv
+    1807.03723). `init` applies to the dense layers only. Raises UserError if the data are not images.
     """
 
     is_autoregressive = False

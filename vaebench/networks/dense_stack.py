@@ -1,4 +1,4 @@
-"""Stacks of dense layers: plain, with a skip around every layer, or with one long skip."""
+"""Stack of dense layers: plain, with a skip connection around every layer, or with one long skip."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from torch import Tensor, nn
 from vaebench.networks.layers import ACTIVATIONS, Activation, he_init_
 
 Skip = Literal["none", "residual", "long"]
-"""residual: h_l = f_l(h_{l-1}) + g(h_{l-1}) (SCVAE, eq. 11). long: h_L = f_L(h_{L-1}) + g(h_1) alone."""
+"""residual: h_l = f_l(h_{l-1}) + g(h_{l-1}) in every layer (SCVAE, eq. 11). long: h_L = f_L(h_{L-1}) + g(h_1)
+in the last layer only."""
 
 Bridge = Literal["identity", "interp", "linear"]
-"""What g is where the two widths differ (where they agree it is the identity): nothing, so that there is no
-skip; linear interpolation upwards and average pooling downwards, without parameters; a learned matrix."""
+"""The map g of a skip connection between layers of different width; for equal widths g is the identity.
+identity: no skip connection. interp: linear interpolation to a larger width, average pooling to a smaller
+one, without parameters. linear: a learned matrix."""
 
 Init = Literal["default", "he"]
-"""PyTorch's, whose variance shrinks by six with every ReLU layer, or He et al. (2015), which keeps it."""
+"""default: PyTorch's initialisation, with which the variance shrinks by a factor of six per ReLU layer. he:
+He et al. (2015), which keeps the variance."""
 
 
 class Resample(nn.Module):
-    """g without parameters: `[B, F]` features to another width."""
+    """Map of features `[B, F]` to another width, without parameters."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -36,7 +39,7 @@ class Resample(nn.Module):
 
 
 class Stack(nn.Module):
-    """f_l(h) = activation(W_l h + b_l) over the given sizes, skips added after the activation."""
+    """Dense layers f_l(h) = activation(W_l h + b_l); skip connections are added after the activation."""
 
     def __init__(
         self, sizes: Sequence[int], *, activation: Activation, skip: Skip, bridge: Bridge, init: Init
@@ -46,7 +49,7 @@ class Stack(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.out_features = sizes[-1]
         self.bridges = nn.ModuleDict()
-        """By the layer whose output they add to."""
+        """Maps g, by the number of the layer to whose output they are added."""
         for layer, source in _sources(skip, len(self.layers)).items():
             before, after = sizes[source], sizes[layer + 1]
             if before == after:
@@ -70,7 +73,10 @@ class Stack(nn.Module):
 
 
 def _sources(skip: Skip, depth: int) -> dict[int, int]:
-    """Layer -> whose output is added to its own; 0 is the input of the stack, 1 the first layer's output."""
+    """Return layer -> source, the activation that is added to the layer's output.
+
+    Source 0 is the input of the stack, source l the output of the l-th layer.
+    """
     if skip == "residual":
         return {layer: layer for layer in range(depth)}
     if skip == "long" and depth > 2:

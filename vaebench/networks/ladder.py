@@ -1,4 +1,4 @@
-"""The trunk of convolutions that halve an image, and the encoder with a head at each of its levels."""
+"""Trunk of convolutions that halve the resolution at each level, and the ladder encoder."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 KERNEL = 4
-SLOPE = 0.1  # of the leaky ReLUs, below zero
+SLOPE = 0.1  # of the leaky ReLUs, for negative inputs
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Over all but the channels, of features `[B, C]` and of images `[B, C, H, W]`; epsilon is TensorFlow's.
+    """Batch norm of features `[B, C]` or images `[B, C, H, W]`, with TensorFlow's epsilon.
 
-    A batch with one number a channel, which the last of an epoch may be, has no variance: it takes the
-    running statistics, as evaluation does.
+    The variance of a batch with one number per channel is undefined; the last batch of an epoch may be such a
+    batch. It is normalised with the running statistics, as in evaluation.
     """
 
     def __init__(self, num_features: int) -> None:
@@ -35,7 +35,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 class UpConvolution(nn.Module):
-    """The transpose of a padded 4x4 convolution that made `[B, before, ...]` of an image of `size`."""
+    """Transposed 4x4 convolution of maps `[B, before, ...]`, cropped to the height and width in `size`."""
 
     def __init__(self, before: int, after: int, stride: int, size: Sequence[int], bias: bool = True) -> None:
         super().__init__()
@@ -47,25 +47,28 @@ class UpConvolution(nn.Module):
 
 
 def convolution(before: int, after: int, stride: int, bias: bool) -> list[nn.Module]:
-    """4x4; of n pixels in a row it leaves ceil(n / stride), one more zero behind them than before."""
+    """Return a 4x4 convolution; n pixels in a row become ceil(n / stride).
+
+    The right and the bottom are padded with one more zero than the left and the top.
+    """
     return [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(before, after, KERNEL, stride, padding=1, bias=bias)]
 
 
 def hidden(*layer: nn.Module, after: int, batch_norm: bool, slope: float | None = SLOPE) -> nn.Sequential:
-    """A layer with `after` channels, batch norm, and a leaky ReLU with that slope below zero unless null."""
+    """Return a layer with `after` channels, batch norm and a leaky ReLU of slope `slope`; None: no ReLU."""
     modules = [*layer, BatchNorm(after)] if batch_norm else [*layer]
     return nn.Sequential(*modules, *([] if slope is None else [nn.LeakyReLU(slope)]))
 
 
 def start_small(network: nn.Module) -> None:
-    """Normal weights of standard deviation 0.02 in layers without a bias: those in front of a batch norm."""
+    """Initialise layers without a bias, which precede a batch norm, with normal weights of std 0.02."""
     for module in network.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)) and module.bias is None:
             nn.init.normal_(module.weight, std=0.02)
 
 
 def level_shapes(shape: tuple[int, int, int], channels: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(C, H, W) of a trunk's levels, each of half the size of the one before, rounded up."""
+    """Return (C, H, W) of a trunk's levels; each halves height and width of the one before, rounded up."""
     _, height, width = shape
     shapes = []
     for after in channels:
@@ -75,9 +78,9 @@ def level_shapes(shape: tuple[int, int, int], channels: Sequence[int]) -> list[t
 
 
 class Trunk(nn.Module):
-    """x `[B, C, H, W]` -> the maps of each level, which `level_shapes` has the shapes of.
+    """Convolutions from x `[B, C, H, W]` to the maps of each level; `level_shapes` gives their shapes.
 
-    A level is a convolution of stride 2 and one of stride 1, the last level the former alone.
+    A level has a convolution of stride 2 and one of stride 1. The last level has no convolution of stride 1.
     """
 
     def __init__(self, shape: tuple[int, int, int], channels: Sequence[int], batch_norm: bool) -> None:
@@ -103,10 +106,11 @@ class Trunk(nn.Module):
 
 
 class LadderEncoder(nn.Module):
-    """x `[B, C, H, W]` -> mean and log standard deviation of the code, each `[B, sum(codes)]`.
+    """Encoder from x `[B, C, H, W]` to mean and log standard deviation of z, each `[B, sum(codes)]`.
 
-    A trunk with two linear heads of `codes[l]` units at each level but the last, and behind a dense layer of
-    `width` units at the last. Standard deviations are sigmoids: below 1 (Zhao et al.'s published code).
+    Each level l of the trunk has two linear heads of `codes[l]` units. At the last level a dense layer of
+    `width` units precedes the heads. Standard deviations are sigmoids, thus below 1 (Zhao et al.'s published
+    code).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The U-shaped generator of a sequential VAE's step: a better image of an image and a code."""
+"""U-shaped generator of one step of a sequential VAE: it refines an image, given a code."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vaebench.networks.ladder import SLOPE, Trunk, UpConvolution, hidden, level_
 
 
 class LadderGenerator(nn.Module):
-    """g(z, x'): code `[B, sum(codes)]` and image `[B, C, H, W]` in [-1, 1] -> image of that shape and range.
+    """Generator g(z, x') of an image from a code `[B, sum(codes)]` and an image x' `[B, C, H, W]` in [-1, 1].
 
-    x' goes down a trunk and two dense layers of `width` units, joins the last level's code, and comes up by
-    two dense layers and transposed convolutions that mirror the trunk. At each level on the way up the
-    trunk's maps are added before the ReLU, and the level's code, behind a dense layer, is concatenated. With
-    out = 2 sigmoid(.) - 1 and a gate a for each pixel, a sigmoid too, the image is a out + (1 - a) x'
-    (Zhao et al. 2017, arXiv 1702.08658, appendix C.1, and their code). Where `sees_image` is false, as in
-    the first step, there is neither trunk nor gate, and the image is out.
+    Downward path: a trunk and two dense layers of `width` units. The last level's code is concatenated to
+    their output. Upward path: two dense layers and transposed convolutions that mirror the trunk. Each level
+    of the upward path adds the trunk's maps before the ReLU, then concatenates the level's code, mapped by a
+    dense layer. The image is a out + (1 - a) x', where out = 2 sigmoid(.) - 1 and the gate a is a sigmoid per
+    pixel (Zhao et al. 2017, arXiv 1702.08658, appendix C.1, and their code). If `sees_image` is false, as in
+    the first step, there is no trunk and no gate, and the image is out.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class LadderGenerator(nn.Module):
         start_small(self)
 
     def forward(self, z: Tensor, image: Tensor | None = None) -> Tensor:
-        """`image` is x', which the first step does not have."""
+        """Return the image, `[B, C, H, W]`; `image` is x', None in the first step."""
         rungs = [rung(code) for rung, code in zip(self.rungs, z.split(self.codes, -1), strict=True)]
         maps: list[Tensor] = []
         top = rungs[-1]
         if self.trunk is not None:
-            assert image is not None, "only the first step has no image before it"
+            assert image is not None, "every step after the first needs the image of the step before"
             maps = self.trunk(image)
             top = torch.cat([self.bottom(maps[-1].flatten(1)), top], -1)
         h = self.top(top).unflatten(-1, self.shapes[-1])

@@ -1,4 +1,4 @@
-"""Memory and products of causal layers that are alike, for drawing images pixel by pixel."""
+"""Caches and matrix products of causal layers of equal shape, for sampling images pixel by pixel."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from torch import Tensor
 
 
 def fits_numpy(z: Tensor) -> bool:
-    """Whether to compute pixels in NumPy: for one image on the CPU calls are the cost, a third of torch's."""
+    """Return true for one image on the CPU, where a NumPy call takes a third of the time of a torch call."""
     return len(z) == 1 and z.device.type == "cpu"
 
 
 def operand(memory: Tensor) -> Any:
-    """Memory `[N, ...]` as a pixel's products take it: in NumPy an array on it, without the image's axis."""
+    """Return `memory [N, ...]` as the products of a pixel need it.
+
+    That is the tensor itself, or for NumPy an array that shares its memory, without the axis of images.
+    """
     return memory[0].numpy() if fits_numpy(memory) else memory
 
 
 def tanh_(x: Tensor) -> Tensor:
-    """tanh in place, on the CPU by NumPy's, which is several times as fast as torch's."""
+    """Compute tanh in place; on the CPU with NumPy, which is several times as fast as torch."""
     if x.device.type != "cpu":
         return x.tanh_()
     np.tanh(x.numpy(), out=x.numpy())
@@ -28,14 +31,15 @@ def tanh_(x: Tensor) -> Tensor:
 
 
 class LayerRows:
-    """The inputs of `L` causal layers that are alike, while a row is drawn: rows above, and the row so far.
+    """Cached inputs of `L` causal layers of equal shape while a row is sampled: rows above, and row so far.
 
-    A kernel has two parts: `above [L, O, C, rows, columns]`, with `bias [L, O]`, of the rows above the pixel,
-    whose product is taken for all layers and the whole row at once, and `left [L, O', C, columns]`, of the
-    pixel's own row up to its own column or, with `lag` 1, up to the one before.
+    A kernel has two parts. `above [L, O, C, rows, columns]`, with `bias [L, O]`, covers the rows above the
+    pixel; its product is computed for all layers and the whole row at once. `left [L, O', C, columns]` covers
+    the pixel's own row, up to its own column or, with `lag` 1, up to the column before.
 
-    The row lies in memory column after column, each with its channels together, behind as many columns of
-    zeros as a kernel reaches back: what it sees from a column is then a view, and a convolution one product.
+    The row is stored column by column, with the channels of a column adjacent, after as many columns of zeros
+    as a kernel extends to the left. The inputs of a kernel are then a view, and a convolution is one matrix
+    product.
     """
 
     def __init__(self, z: Tensor, width: int, above: Tensor, bias: Tensor, left: Tensor, lag: int) -> None:
@@ -51,26 +55,26 @@ class LayerRows:
         self.row = row[:, :, self._start :].unflatten(2, (width, channels))
         """The row so far, `[L, N, W, C]`."""
         self.given = z.new_zeros(layers, num, width, outputs)
-        """What each pixel gets from elsewhere, `[L, N, W, O']`; its steps add what it gets from its row."""
+        """Terms of each pixel that do not depend on its row, `[L, N, W, O']`; the steps add those that do."""
         kernels: Any = left.permute(0, 3, 2, 1).flatten(1, 2).contiguous()
         self._kernels = kernels.numpy() if fits_numpy(z) else kernels
         self._givens, self._inputs = [operand(m) for m in self.given], [operand(m) for m in row]
 
     def push(self, row: Tensor) -> None:
-        """A finished row `[L, N, W, C]` becomes the last of the rows above."""
+        """Append a complete row `[L, N, W, C]` to the rows above, and drop the oldest."""
         self._rows[:, :, :-1] = self._rows[:, :, 1:].clone()
         self._finished.copy_(row)
 
     def from_above(self) -> Tensor:
-        """What each pixel of the row gets from the rows above, and the bias, `[L, N, W, O]`."""
+        """Compute the sum of the bias and the terms from the rows above, for each pixel, `[L, N, W, O]`."""
         num, width = self._windows.shape[1:3]
         patches = self._windows.flatten(3).flatten(1, 2)
         return torch.baddbmm(self._bias, patches, self._above).unflatten(1, (num, width))
 
     def products(self, j: int) -> list[tuple[Any, Any, Any]]:
-        """Each layer's given, inputs and kernel at column j, of which it makes given + inputs kernel.
+        """Return (given, inputs, kernel) of each layer at column j; the layer computes given + inputs kernel.
 
-        They lie where they do for the whole image.
+        These are views of memory that stays the same for the whole image.
         """
         stop = self._start + (j + 1 - self._lag) * self._channels
         start = stop - self._taps * self._channels
@@ -80,15 +84,15 @@ class LayerRows:
         ]
 
     def inputs(self, j: int, channels: int) -> list[Any]:
-        """The first `channels` inputs of each layer at column j, to write to."""
+        """Return views of the first `channels` inputs of each layer at column j, to write to."""
         start = self._start + j * self._channels
         return [row[..., start : start + channels] for row in self._inputs]
 
 
 def steps(groups: list[LayerRows], channels: int, output: Tensor) -> list[list[tuple[Any, ...]]]:
-    """For each column, of each layer after the other: given, inputs, kernel, and where its maps go.
+    """Return, for each column and each layer in order, (given, inputs, kernel, target).
 
-    That is the next layer's inputs, and for the last layer `output [N, P]`.
+    The layer writes its maps to `target`: the next layer's inputs, or `output [N, P]` for the last layer.
     """
     return [
         [

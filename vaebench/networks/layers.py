@@ -1,4 +1,4 @@
-"""Small pieces that several networks share."""
+"""Activations, initialisations and shape checks that several networks share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vaebench.errors import UserError
 
 Activation = Literal["relu", "leaky_relu", "gelu", "elu", "tanh", "softplus"]
-"""leaky_relu has slope 0.1 below zero."""
+"""leaky_relu has slope 0.1 for negative inputs."""
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -26,14 +26,14 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def concat_elu(x: Tensor) -> Tensor:
-    """elu of x and of -x, one behind the other: twice the channels, whose dimension is the second."""
+    """Concatenate elu(x) and elu(-x) along the channels, which are the second dimension."""
     return F.elu(torch.cat([x, -x], 1))
 
 
 def he_init_(network: nn.Module) -> None:
-    """Normal weights of variance 2 / fan_in (He et al. 2015) in every dense layer of it.
+    """Initialise every dense layer with normal weights of variance 2 / fan_in (He et al. 2015).
 
-    Biases stay PyTorch's, as in the codes of Skip-VAE and of the VampPrior.
+    Biases keep PyTorch's initialisation, as in the published code of Skip-VAE and of the VampPrior.
     """
     for module in network.modules():
         if isinstance(module, nn.Linear):
@@ -42,17 +42,20 @@ def he_init_(network: nn.Module) -> None:
 
 @torch.no_grad()
 def uniform_init_(network: nn.Module, reach: float) -> None:
-    """Every parameter of it uniform in [-reach, reach], biases and embeddings too (Zaremba et al. 2014)."""
+    """Initialise all parameters, also biases and embeddings, from U[-reach, reach] (Zaremba et al. 2014)."""
     for parameter in network.parameters():
         parameter.uniform_(-reach, reach)
 
 
 def image_shape(shape: tuple[int, ...], option: str, other: str = "mlp") -> tuple[int, int, int]:
-    """(C, H, W) of a datum. Raises UserError where it is no image, in the name of `model/encoder=resnet`,
-    and offers `model/encoder=<other>`."""
+    """Return `shape` as (C, H, W). Raises UserError if it is not the shape of an image.
+
+    `option` is the choice that needs images, such as `model/encoder=resnet`; the message suggests
+    `model/encoder=<other>` instead.
+    """
     if len(shape) != 3:
         raise UserError(
-            f"{option} works on images [C, H, W], and the data have shape {list(shape)}; "
+            f"{option} works on images [C, H, W], but the data have shape {list(shape)}; "
             f"use {option.split('=')[0]}={other}."
         )
     channels, height, width = shape

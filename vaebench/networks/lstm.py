@@ -1,4 +1,4 @@
-"""LSTMs over sentences, as encoder and as decoder (Kim et al. 2018, arXiv 1802.02550; Skip-VAE's code)."""
+"""LSTM encoder and decoder of sentences (Kim et al. 2018, arXiv 1802.02550; Skip-VAE's code)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from vaebench.text import State, TokenSampler, generate, lengths, trim
 
 
 class SentenceLSTM(nn.LSTM):
-    """One layer, `[N, L, F]` to `[N, L, H]`; always in training mode, from which evaluation does not differ,
-    and in which alone cuDNN gives gradients."""
+    """LSTM of one layer, `[N, L, F]` to `[N, L, H]`, which is always in training mode.
+
+    Its output does not depend on the mode, but cuDNN computes gradients only in training mode.
+    """
 
     def __init__(self, in_features: int, hidden: int) -> None:
         super().__init__(in_features, hidden, batch_first=True)
@@ -25,9 +27,9 @@ class SentenceLSTM(nn.LSTM):
 
 
 class LSTMEncoder(nn.Module):
-    """The last state of an LSTM over the embedded tokens, END among them; what is behind END is not seen.
+    """Encoder that returns the state of an LSTM at END; the padding after END has no effect.
 
-    Outside training it reads only as far as the longest sentence; a training batch is no longer than that.
+    In evaluation the input is cut to the longest sentence. A training batch is already no longer than that.
     """
 
     kinds: ClassVar = frozenset({"tokens"})
@@ -48,12 +50,12 @@ class LSTMEncoder(nn.Module):
 
 
 class LSTMDecoder(nn.Module):
-    """p(x|z) = prod_t p(x_t | x_<t, z): h_t = LSTM([w_{t-1}, z]), logits W h_t.
+    """Decoder p(x|z) = prod_t p(x_t | x_<t, z) with h_t = LSTM([w_{t-1}, z]) and logits W h_t.
 
-    w are embedded tokens, the first a begin mark; h_0 is linear in z, c_0 zero. `skip` makes the logits
-    W [h_t, z], the skip connection of Dieng et al. (2019). In training, `dropout` of w and of h. With no
-    latent unit it is a language model. Parameters are `[N, L, V]`, outside training only as far as the
-    longest sentence goes; a position's depend on what is before it alone, so that padding changes none.
+    w are embedded tokens; w_0 is the begin mark. h_0 is linear in z, c_0 is zero. `skip` changes the logits
+    to W [h_t, z], the skip connection of Dieng et al. (2019). In training, `dropout` applies to w and h. With
+    `latent_dim` 0 it is a language model. The logits are `[N, L, V]`; in evaluation L is the length of the
+    longest sentence. The logits of a position depend on earlier tokens only, so padding has no effect.
     """
 
     is_autoregressive = True
@@ -81,7 +83,7 @@ class LSTMDecoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
-        assert x is not None, "an autoregressive decoder needs the data"
+        assert x is not None, "an autoregressive decoder needs x"
         if not self.training:
             x = trim(x)
         before = torch.cat([self.first(z).unsqueeze(1), x[:, :-1].clamp(min=0)], 1)
@@ -91,37 +93,40 @@ class LSTMDecoder(nn.Module):
         return self.logits(self.dropout(states), z)
 
     def logits(self, states: Tensor, z: Tensor) -> Tensor:
-        """`[N, L, V]` of states `[N, L, H]`."""
+        """Map states `[N, L, H]` to logits `[N, L, V]`."""
         return self.output(beside(states, z) if self.skip else states)
 
     def first(self, z: Tensor) -> Tensor:
+        """Return the begin mark of each sentence, `[N]`."""
         return torch.full((len(z),), self.begin_mark, device=z.device)
 
     def begin(self, z: Tensor) -> State:
-        nothing = z.new_zeros(len(z), self.lstm.hidden_size)
-        return z, nothing if self.code is None else self.code(z), nothing
+        """Return the state (z, h_0, c_0)."""
+        zeros = z.new_zeros(len(z), self.lstm.hidden_size)
+        return z, zeros if self.code is None else self.code(z), zeros
 
     def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return logits of the token after `tokens [N]`, `[N, V]`, and the next state."""
         z, h, c = state
         words = self.dropout(self.embedding(tokens.clamp(min=0))).unsqueeze(1)
         states, (h, c) = self.lstm(beside(words, z), (h.unsqueeze(0), c.unsqueeze(0)))
         return self.logits(self.dropout(states), z).squeeze(1), (z, h.squeeze(0), c.squeeze(0))
 
     def sample(self, z: Tensor, pick: TokenSampler) -> Tensor:
-        """x ~ p(x|z) at each `z [N, D]`, `[N, L]`."""
+        """Sample a sentence x ~ p(x|z) for each code `z [N, D]`, `[N, L]`."""
         return generate(self, z, pick)
 
 
 def beside(sequence: Tensor, z: Tensor) -> Tensor:
-    """`sequence [N, L, F]` with `z [N, D]` concatenated at every position."""
+    """Concatenate `z [N, D]` to every position of `sequence [N, L, F]`."""
     return torch.cat([sequence, z.unsqueeze(1).expand(-1, sequence.shape[1], -1)], 2)
 
 
 def sentence_shape(shape: tuple[int, ...], option: str) -> tuple[int, int]:
-    """(L, V) of sentences. Raises UserError where data are something else, in the name of `option`."""
+    """Return `shape` as (L, V). Raises UserError, naming `option`, if it is not the shape of sentences."""
     if len(shape) != 2:
         raise UserError(
-            f"{option} works on sentences, and the data have shape {list(shape)}; "
+            f"{option} works on sentences, but the data have shape {list(shape)}; "
             f"use {option.split('=')[0]}=mlp."
         )
     length, num_tokens = shape

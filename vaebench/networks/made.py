@@ -1,4 +1,4 @@
-"""A masked dense network: each output sees the inputs before it (Germain et al. 2015, arXiv 1502.03509)."""
+"""Masked autoregressive dense network (MADE; Germain et al. 2015, arXiv 1502.03509)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vaebench.ranges import Count
 
 
 class MaskedLinear(nn.Linear):
-    """A dense layer without the weights where `mask [out, in]` is False."""
+    """Dense layer whose weights are zero where `mask [out, in]` is False."""
 
     mask: Tensor
 
@@ -26,11 +26,12 @@ class MaskedLinear(nn.Linear):
 
 
 class MADE(nn.Module):
-    """`num_outputs` numbers for each of `dim` units, from the units before it and from all of a context.
+    """Network that computes `num_outputs` numbers for each of `dim` units, from earlier units and a context.
 
-    The order is 0, 1, ..., D - 1, or D - 1, ..., 0 where `reverse` is set. `depth` hidden layers of `width`
-    units; a hidden unit of degree k sees the first k units of the order, and degrees are spread evenly over
-    0, ..., D - 1. Those of degree 0 carry the context, which enters the first layer, to the first unit.
+    The order of the units is 0, 1, ..., D - 1, or D - 1, ..., 0 if `reverse` is set. There are `depth` hidden
+    layers of `width` units. A hidden unit of degree k sees the first k units of the order; degrees are spread
+    evenly over 0, ..., D - 1. The context enters the first layer. Hidden units of degree 0 see the context
+    only, so that the outputs of the first unit depend on it.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class MADE(nn.Module):
     ) -> None:
         super().__init__()
         self.order = tuple(reversed(range(dim))) if reverse else tuple(range(dim))
-        """The units, first to last."""
+        """Units in autoregressive order."""
         position = torch.argsort(torch.tensor(self.order)) + 1
         hidden = torch.arange(width) * dim // width
         degrees = [position] + [hidden] * depth
@@ -58,7 +59,7 @@ class MADE(nn.Module):
         self.num_outputs = num_outputs
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, ...]:
-        """`num_outputs` tensors like `z [..., B, D]`; `context [B, F]` is mapped once for all of them."""
+        """Return `num_outputs` tensors of the shape of `z [..., B, D]`; `context [B, F]` is mapped once."""
         first, *rest = self.hidden
         h = self.activation(first(z) + self.context(context))
         for layer in rest:

@@ -1,16 +1,4 @@
-"""Multi-layer perceptrons, as encoder and as decoder.
-
-The contracts that every encoder and decoder keeps:
-
-- an encoder is constructed with the shape of one datum (of a sentence of L out of V tokens: (L, V)), maps x
-  `[B, *shape]` to features `[B, F]`, and says F as `out_features`;
-- a decoder is constructed with the latent size, the shape of the likelihood's parameters and the shape of one
-  datum, maps `z [N, D]` to `[N, *output_shape]`, and says in `is_autoregressive` whether it also reads x
-  (autoregressive decoders do, under teacher forcing; the others ignore it). One that sees the data also has
-  `sample(z, pick)`, which draws x pixel by pixel: `pick` maps the parameters of one pixel, `[N, P, 1, 1]`,
-  to a draw of it, `[N, C, 1, 1]`; of sentences, logits `[N, V]` to tokens `[N]`;
-- those of sentences say so in `kinds`, as likelihoods do; to others, tokens would be numbers.
-"""
+"""Multi-layer perceptrons, as encoder and as decoder."""
 
 from __future__ import annotations
 
@@ -24,7 +12,7 @@ from vaebench.ranges import Count, NonNegativeInt
 
 
 class MLPEncoder(nn.Module):
-    """`depth` hidden layers of `width` units over the flattened datum; depth 0 passes the datum through."""
+    """Encoder of `depth` hidden layers of `width` units over flattened data; depth 0 only flattens them."""
 
     def __init__(
         self,
@@ -47,7 +35,7 @@ class MLPEncoder(nn.Module):
 
 
 class MLPDecoder(nn.Module):
-    """`depth` hidden layers of `width` units and a linear output; depth 0 is an affine decoder."""
+    """Decoder of `depth` hidden layers of `width` units and a linear output; depth 0 is an affine map."""
 
     is_autoregressive = False
 

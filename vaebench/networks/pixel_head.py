@@ -14,15 +14,16 @@ from vaebench.errors import UserError
 from vaebench.networks.layer_rows import LayerRows, fits_numpy, operand, steps
 from vaebench.networks.layers import image_shape
 from vaebench.networks.raster import PixelSampler, as_matrix, draw_in_raster_order
+from vaebench.parts import require_decoder
 from vaebench.ranges import Count
 
 Factory = Callable[..., Any]
 
 
 class MaskedConv2d(nn.Conv2d):
-    """A k x k convolution that sees the pixels before its own in raster order; its own too, but with mask A.
+    """k x k convolution that sees earlier pixels in raster order; with mask B also the pixel itself.
 
-    The mask is the same for all channels: pixels, not channels, are ordered.
+    The mask is the same for all channels: it orders pixels, not channels.
     """
 
     mask: Tensor
@@ -43,11 +44,12 @@ class MaskedConv2d(nn.Conv2d):
 
 
 class PixelHeadDecoder(nn.Module):
-    """p(x|z) = prod_i p(x_i | x_<i, g(z)): any decoder's `maps` beside x, through masked convolutions.
+    """Autoregressive decoder p(x|z) = prod_i p(x_i | x_<i, g(z)) over any other decoder g, the `base`.
 
-    `depth` layers of `channels` maps, the first with mask A and the others with B, each with batch norm and
-    ReLU, and a 1 x 1 output, as in the VampPrior code's PixelCNN (SCVAE, section 6.3: "8 pixel layers, by
-    concatenation"). The masks hold for the decoder's maps as for x.
+    The base's output of `maps` maps is concatenated to x. `depth` masked convolutions of `channels` maps
+    follow, the first with mask A and the others with mask B, each with batch norm and ReLU, then a 1 x 1
+    output, as in the VampPrior code's PixelCNN (SCVAE, section 6.3: "8 pixel layers, by concatenation"). The
+    masks apply to the base's maps as well as to x.
     """
 
     is_autoregressive = True
@@ -67,10 +69,10 @@ class PixelHeadDecoder(nn.Module):
         super().__init__()
         in_channels, *size = image_shape(data_shape, "model/decoder=pixel_head")
         self.data_shape = tuple(data_shape)
-        self.base = base(latent_dim, (maps, *size), data_shape)
+        self.base = require_decoder(base(latent_dim, (maps, *size), data_shape), "model.decoder.base")
         if self.base.is_autoregressive:
             raise UserError(
-                "model.decoder.base sees the data itself, and below a pixel_head is a decoder that does not; "
+                "model.decoder.base is autoregressive; model/decoder=pixel_head needs a base that is not; "
                 "use model/decoder@model.decoder.base=mlp, residual_mlp or gated_conv."
             )
         self.reach = kernel_size // 2
@@ -83,7 +85,7 @@ class PixelHeadDecoder(nn.Module):
         self.output = nn.Conv2d(channels, output_shape[0], 1)
 
     def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
-        assert x is not None, "an autoregressive decoder needs the data"
+        assert x is not None, "an autoregressive decoder needs x"
         h = torch.cat([self.base(z, None), x], 1)
         for layer, norm in zip(self.layers, self.norms, strict=True):
             h = F.relu(norm(layer(h)))
@@ -91,27 +93,30 @@ class PixelHeadDecoder(nn.Module):
 
     @torch.no_grad()
     def sample(self, z: Tensor, pick: PixelSampler) -> Tensor:
-        """x ~ p(x|z) at each `z [N, D]`, with running statistics; every activation is computed once."""
+        """Sample x ~ p(x|z) for each code `z [N, D]`, with the running statistics of the batch norms.
+
+        Every activation is computed once.
+        """
         x = z.new_zeros(len(z), *self.data_shape)
         sampler = _PixelHeadSampler(self, z, x)
         return draw_in_raster_order(x, pick, sampler.begin_row, sampler.parameters_at)
 
 
 class _PixelHeadSampler:
-    """The activations of a `PixelHeadDecoder` at the codes `z [N, D]` while `x [N, C, H, W]` is drawn."""
+    """Activations of a `PixelHeadDecoder` at codes `z [N, D]`, updated while `x [N, C, H, W]` is sampled."""
 
     def __init__(self, decoder: PixelHeadDecoder, z: Tensor, x: Tensor) -> None:
         self.x = x
         self.maps = decoder.base(z, None).permute(2, 0, 3, 1)
-        """`[H, N, W, maps]`."""
+        """Output of the base, `[H, N, W, maps]`."""
         layers = [cast("MaskedConv2d", layer) for layer in decoder.layers]
         norms = [cast("nn.BatchNorm2d", norm) for norm in decoder.norms]
-        # No layer's sum over the rows above waits for another's: all behind the first, whose input differs,
-        # are taken together.
+        # The terms from the rows above do not depend on other layers' output for the same row. All layers
+        # after the first, whose input differs, are computed together.
         parts = [part for part in (slice(0, 1), slice(1, None)) if layers[part]]
         self.rows = [_layer_rows(layers[part], norms[part], z, x.shape[3]) for part in parts]
-        self.drawn = self.rows[0].row[0, :, :, -x.shape[1] :]
-        self.columns = self.drawn.unbind(1)
+        self.x_row = self.rows[0].row[0, :, :, -x.shape[1] :]
+        self.columns = self.x_row.unbind(1)
         weight, bias = as_matrix(decoder.output)
         self.bias = bias[:, None, None]
         self.output = z.new_zeros(len(z), len(bias), 1, 1)
@@ -126,9 +131,9 @@ class _PixelHeadSampler:
         self.zeros = operand(torch.zeros_like(hidden))
 
     def begin_row(self, i: int) -> None:
-        """What every pixel of row i gets from the rows above it, in every layer."""
+        """Compute the terms of row i that depend on the rows above, in every layer."""
         if i > 0:
-            self.drawn.copy_(self.x[:, :, i - 1].transpose(1, 2))
+            self.x_row.copy_(self.x[:, :, i - 1].transpose(1, 2))
             for rows in self.rows:
                 rows.push(rows.row)
         self.rows[0].row[0, :, :, : -self.x.shape[1]] = self.maps[i]
@@ -137,7 +142,7 @@ class _PixelHeadSampler:
         self.pixels = self.x[:, :, i].unbind(2)
 
     def parameters_at(self, i: int, j: int) -> Tensor:
-        """The likelihood's parameters of pixel (i, j), `[N, P, 1, 1]`."""
+        """Return the likelihood's parameters of pixel (i, j), `[N, P, 1, 1]`."""
         if j > 0:
             self.columns[j - 1].copy_(self.pixels[j - 1])
         hidden, weight, output = self.last
@@ -155,7 +160,7 @@ class _PixelHeadSampler:
 
 
 def _layer_rows(layers: list[MaskedConv2d], norms: list[nn.BatchNorm2d], z: Tensor, width: int) -> LayerRows:
-    """Memory of layers that are alike, batch norm within their weights."""
+    """Return the caches of layers of equal shape, with the batch norms merged into their weights."""
     weights, biases = [], []
     for layer, norm in zip(layers, norms, strict=True):
         assert norm.running_mean is not None

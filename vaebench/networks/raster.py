@@ -1,4 +1,4 @@
-"""Drawing images pixel by pixel, in raster order."""
+"""Sampling of images pixel by pixel, in raster order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 PixelSampler = Callable[[Tensor], Tensor]
-"""The parameters of one pixel, `[N, P, 1, 1]`, to a draw of it, `[N, C, 1, 1]`."""
+"""Function from the parameters of one pixel, `[N, P, 1, 1]`, to a sample of the pixel, `[N, C, 1, 1]`."""
 
 
 def draw_in_raster_order(
@@ -18,10 +18,10 @@ def draw_in_raster_order(
     begin_row: Callable[[int], None],
     parameters_at: Callable[[int, int], Tensor],
 ) -> Tensor:
-    """Fill `x [N, C, H, W]` in place: rows downwards, each from left to right.
+    """Sample `x [N, C, H, W]` in place: rows from top to bottom, each from left to right; return x.
 
-    `begin_row(i)` is called when the rows above i are drawn, `parameters_at(i, j)`, `[N, P, 1, 1]`, when all
-    pixels before (i, j) are.
+    `begin_row(i)` is called once the rows above i are sampled. `parameters_at(i, j)` returns `[N, P, 1, 1]`
+    and is called once all pixels before (i, j) are sampled.
     """
     for i, row in enumerate(x.split(1, 2)):
         begin_row(i)
@@ -32,7 +32,7 @@ def draw_in_raster_order(
 
 @torch.no_grad()
 def generate_naively(decoder: Any, z: Tensor, data_shape: tuple[int, ...], pick: PixelSampler) -> Tensor:
-    """x ~ p(x|z) by a full pass for every pixel: what the faster samplers are checked against."""
+    """Sample x ~ p(x|z) with a full forward pass per pixel; tests compare the faster samplers with it."""
     x = z.new_zeros(len(z), *data_shape)
     return draw_in_raster_order(
         x, pick, lambda i: None, lambda i, j: decoder(z, x)[:, :, i : i + 1, j : j + 1]
@@ -40,17 +40,17 @@ def generate_naively(decoder: Any, z: Tensor, data_shape: tuple[int, ...], pick:
 
 
 def as_matrix(layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """The weight of a 1 x 1 convolution as a matrix `[C_in, C_out]`, and its bias."""
+    """Return the weight of a 1 x 1 convolution as a matrix `[C_in, C_out]`, and its bias."""
     assert layer.bias is not None
     return layer.weight[:, :, 0, 0].T, layer.bias
 
 
 class RowCache:
-    """The input of one causal layer while a row is drawn: the rows above, and the row so far.
+    """Cached input of one causal layer while a row is sampled: the rows above, and the row so far.
 
-    The row lies in memory column after column, each with its `channels` together, behind `reach` columns of
-    zeros: what a kernel of one row sees from column j, `window(j)`, is then a view, and a convolution one
-    matrix product.
+    The row is stored column by column, with the `channels` of a column adjacent, after `reach` columns of
+    zeros. The inputs of a kernel of one row at column j, `window(j)`, are then a view, and a convolution is
+    one matrix product.
     """
 
     def __init__(self, like: Tensor, num: int, channels: int, width: int, reach: int, rows: int) -> None:
@@ -58,22 +58,22 @@ class RowCache:
         self.reach = reach
         self.row = like.new_zeros(num, (reach + width) * channels)
         self.above = like.new_zeros(num, channels, rows, width)
-        """The `rows` rows above the current one, oldest first."""
+        """The `rows` rows above the current one, from top to bottom."""
 
     def window(self, j: int, columns: int) -> Tensor:
-        """The last `columns` columns up to and with j, as a view."""
+        """Return a view of the last `columns` columns up to j, j included."""
         stop = (self.reach + j + 1) * self.channels
         return self.row[:, stop - columns * self.channels : stop]
 
     def column(self, j: int, channels: int) -> Tensor:
-        """The first `channels` numbers of column j, to write to."""
+        """Return a view of the first `channels` numbers of column j, to write to."""
         start = (self.reach + j) * self.channels
         return self.row[:, start : start + channels]
 
     def push_row(self, row: Tensor) -> None:
-        """A finished row `[N, C, W]` becomes the last of the rows above."""
+        """Append a complete row `[N, C, W]` to the rows above, and drop the oldest."""
         self.above = torch.cat([self.above[:, :, 1:], row.unsqueeze(2)], 2)
 
     def finished_row(self) -> Tensor:
-        """The row as drawn, `[N, C, W]`."""
+        """Return the current row, `[N, C, W]`."""
         return self.row.unflatten(1, (-1, self.channels))[:, self.reach :].transpose(1, 2)

@@ -1,4 +1,4 @@
-"""The image encoder of Skip-VAE: residual blocks, each followed by a halving of the image."""
+"""Image encoder of Skip-VAE (Dieng et al. 2019, arXiv 1807.04863): residual blocks and downsampling."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from vaebench.ranges import Count
 
 
 class ResidualBlock(nn.Module):
-    """relu(BN(conv(relu(BN(conv(x))))) + shortcut(x)), `[B, C, H, W]` to `[B, C', H, W]`.
+    """Block relu(BN(conv(relu(BN(conv(x))))) + shortcut(x)), `[B, C, H, W]` to `[B, C', H, W]`.
 
-    The convolutions are 3x3 and keep their biases under the batch norm, as in the authors' code; the shortcut
-    is the identity, or a 1x1 convolution where C and C' differ.
+    The convolutions are 3x3. They have biases before the batch norm, as in the authors' code. The shortcut is
+    the identity, or a 1x1 convolution if C and C' differ.
     """
 
     def __init__(self, before: int, after: int) -> None:
@@ -33,11 +33,11 @@ class ResidualBlock(nn.Module):
 
 
 class ResNetEncoder(nn.Module):
-    """`blocks` x [residual block, 2x2 convolution of stride 2] (Dieng et al. 2019, arXiv 1807.04863).
+    """Encoder of `blocks` x [residual block, 2x2 convolution of stride 2].
 
-    Three blocks of 64 maps take 28 x 28 pixels to 14, 7 and 3: 576 features. The convolutions start as
-    PyTorch's, as the authors' do. Raises UserError for data that are no images, or too small to be halved
-    that often.
+    Three blocks of 64 maps reduce 28 x 28 pixels to 14, 7 and 3 per side: 576 features. Convolutions have
+    PyTorch's initialisation, as in the authors' code. Raises UserError if the data are not images, or are too
+    small for that many blocks.
     """
 
     def __init__(self, input_shape: tuple[int, ...], *, blocks: Count, channels: Count) -> None:

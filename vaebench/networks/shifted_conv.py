@@ -1,4 +1,4 @@
-"""Convolutions that see no row below and, in the second stream, no column to the right (PixelCNN++)."""
+"""Causal convolutions of PixelCNN++: they see no row below and, in one stream, no column to the right."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from torch import Tensor, nn
 from vaebench.networks.weight_norm import WeightNorm
 
 Stream = Literal["down", "down_right"]
-"""down: rows up to a pixel's own, to both sides; down_right: of these the columns up to its own."""
+"""down: a pixel sees rows up to its own, and columns on both sides. down_right: a pixel sees rows up to its
+own, and columns up to its own."""
 
 KERNELS = {"down": (2, 3), "down_right": (2, 2)}
 
 
 class ShiftedConv2d(nn.Module):
-    """`[N, C_in, H, W]` to `[N, C_out, ceil(H / stride), ceil(W / stride)]`.
+    """Convolution from `[N, C_in, H, W]` to `[N, C_out, ceil(H / stride), ceil(W / stride)]`.
 
-    The kernel's last row is the pixel's own, and in the stream `down_right` its last column as well.
+    The last row of the kernel is at the pixel's own row. In the stream `down_right` the last column is at the
+    pixel's own column.
     """
 
     def __init__(
@@ -41,10 +43,11 @@ class ShiftedConv2d(nn.Module):
 
 
 class ShiftedConvTranspose2d(nn.Module):
-    """`[N, C_in, ceil(H / 2), ceil(W / 2)]` back to `[N, C_out, H, W]`, whose size it is called with.
+    """Transposed convolution from `[N, C_in, ceil(H / 2), ceil(W / 2)]` to `[N, C_out, H, W]`.
 
-    A pixel (i, j) sees row i // 2 and, in the stream `down_right`, column j // 2 alone: what these saw lay
-    before their own pixel (2 (i // 2), 2 (j // 2)), which is not behind (i, j).
+    Pixel (i, j) sees only row i // 2 and, in the stream `down_right`, only column j // 2 of the input. Those
+    input pixels depend on pixels before (2 (i // 2), 2 (j // 2)), which is not after (i, j) in raster order.
+    So the transposed convolution is causal.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stream: Stream) -> None:
@@ -57,10 +60,10 @@ class ShiftedConvTranspose2d(nn.Module):
 
 
 def down_shift(x: Tensor) -> Tensor:
-    """Every row becomes the one above it, the first zero."""
+    """Shift the maps down by one row; the first row becomes zero."""
     return F.pad(x, (0, 0, 1, 0))[:, :, :-1]
 
 
 def right_shift(x: Tensor) -> Tensor:
-    """Every column becomes the one to its left, the first zero."""
+    """Shift the maps right by one column; the first column becomes zero."""
     return F.pad(x, (1, 0))[..., :-1]

@@ -1,4 +1,4 @@
-"""The MLP decoder of Skip-VAE: the code enters every hidden layer."""
+"""MLP decoder of Skip-VAE (Dieng et al. 2019, arXiv 1807.04863): the code enters every hidden layer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vaebench.ranges import Count
 
 
 class SkipMLPDecoder(nn.Module):
-    """h_1 = W z; h_{l+1} = activation(W_l h_l + U_l z); output W h (Dieng et al. 2019, arXiv 1807.04863).
+    """Decoder h_1 = W z; h_{l+1} = activation(W_l h_l + U_l z); output W h.
 
-    As in the authors' code the first map is linear and the output has no skip. `skip` false gives the plain
-    decoder that they compare with, of the same depth.
+    As in the authors' code, the first map is linear and the output layer has no skip connection. `skip` false
+    gives their baseline: a plain decoder of the same depth.
     """
 
     is_autoregressive = False

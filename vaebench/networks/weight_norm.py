@@ -1,4 +1,4 @@
-"""Weight normalisation that starts from data (Salimans & Kingma 2016, arXiv 1602.07868)."""
+"""Weight normalisation with data-dependent initialisation (Salimans & Kingma 2016, arXiv 1602.07868)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-CONSTANT = 1e-4  # the standard deviation of a map, below which it is one number and has no scale
+CONSTANT = 1e-4  # a map with a smaller standard deviation counts as constant and is not scaled
 
 
 class WeightNorm(nn.Module):
-    """A convolution whose weight is g v / |v| for each output map, with g and v learned (eq. 2).
+    """Convolution whose weight is g v / |v| for each output map, with g and v learned (eq. 2).
 
-    While `starting`, g and the bias are first scaled and shifted so that each map has mean 0 and standard
-    deviation `start_std` over the batch and its pixels (eq. 6); a map that is constant there is only shifted.
+    While `starting` is true, each forward pass sets g and the bias so that every map has mean 0 and standard
+    deviation `start_std` over the batch and its pixels (eq. 6). A map that is constant over the batch is only
+    shifted to mean 0.
     """
 
     def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d, start_std: float = 1.0) -> None:
@@ -41,7 +42,7 @@ class WeightNorm(nn.Module):
 
 @contextmanager
 def starting(layers: Sequence[WeightNorm]) -> Iterator[None]:
-    """Within, the forward passes of `layers` choose their gains and biases."""
+    """Initialise gains and biases of `layers` in the forward passes inside this context."""
     for layer in layers:
         layer.starting = True
     try:
