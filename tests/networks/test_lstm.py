@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.config.helpers import config_of
+from tests.counting import count_draws
 from tests.sentences import language_model, lstm_vae, sentences, spec_of
 from vaebench.config.build import factory
 from vaebench.errors import UserError
@@ -81,6 +82,17 @@ def test_a_position_sees_what_is_before_it_and_nothing_else(skip: bool) -> None:
         changed = (decoder(z, other) != first).any(-1)[0]
         assert not changed[: position + 1].any()
         assert changed[position + 1 :].all()
+
+
+def test_terms_of_a_language_model_have_one_row_per_sample_from_one_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = language_model(SPEC)
+    counts = count_draws(model, monkeypatch)
+    terms = model.terms(X, 3)
+    assert terms.log_px_z.shape == terms.log_w.shape == (3, 4)
+    assert torch.equal(terms.log_w[0], terms.log_w[2])
+    assert counts == [4]
 
 
 @pytest.mark.parametrize("model", [lstm_vae(SPEC), lstm_vae(SPEC, skip=True), language_model(SPEC)])
