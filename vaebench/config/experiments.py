@@ -1,4 +1,4 @@
-"""What command lines compose to, without running them: which runs belong to which row of a table."""
+"""Configs of command lines, composed without running them, to match runs to the rows of a table."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Leaves = dict[str, Any]
 
 
 def compositions(lines: Iterable[Words]) -> dict[Words, Leaves]:
-    """The scientific part of each command line's config, dotted key -> value.
+    """Return the scientific part of each command line's config, dotted key -> value.
 
-    Composing takes a tenth of a second a line, so that what was composed is kept, in the cache folder, for as
-    long as no file of conf/ changes. Lines that do not compose are left out.
+    Composing takes 0.1 s per line. The results are cached, and stay valid while no file of conf/ changes.
+    Lines that do not compose are left out.
     """
     lines = list(dict.fromkeys(lines))
     file = _cache_file()
@@ -42,14 +42,14 @@ def compositions(lines: Iterable[Words]) -> dict[Words, Leaves]:
         GlobalHydra.instance().clear()
         with initialize_config_dir(conf_dir(), version_base="1.3"):
             known |= {json.dumps(line): _composed(line) for line in missing}
-        with suppress(OSError):  # a read-only home; it will take as long the next time
+        with suppress(OSError):  # a read-only cache folder: nothing is cached
             write_json(file, known)
-    found = {line: known[json.dumps(line)] for line in lines}
-    return {line: config for line, config in found.items() if config is not None}
+    configs = {line: known[json.dumps(line)] for line in lines}
+    return {line: config for line, config in configs.items() if config is not None}
 
 
 def leaves_of(config: Mapping[str, Any]) -> Leaves:
-    """dotted key -> value of everything scientific in a config that is no mapping."""
+    """Return the scientific part of a config, dotted key -> value."""
     return dict(leaves(scientific(config)))
 
 
@@ -62,7 +62,7 @@ def _composed(line: Sequence[str]) -> Leaves | None:
 
 
 def _cache_file() -> Path:
-    """One file for each state of conf/."""
+    """Return the cache file of the current state of conf/."""
     root = Path(conf_dir())
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.yaml")):

@@ -103,7 +103,7 @@ class Checkpoints:
             if "GLOBAL" in str(error) or content[:1] == pickle.PROTO:
                 raise ConfigError(
                     f"{path} was refused: it contains objects other than tensors and plain values, which a "
-                    f"checkpoint of vaebench never does. Nothing in it was executed. Remove it, or use "
+                    f"checkpoint of vaebench never contains. Nothing in it was executed. Remove it, or use "
                     f"fresh=true for a new version of the run."
                 ) from error
             return None
