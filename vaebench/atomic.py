@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, also when the machine loses power."""
+"""Atomic file writes: a file appears complete or not at all, even if the machine loses power."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vaebench.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file under a temporary name; flushed to disk and renamed at the end, unless an error came."""
+    """Yield a temporary file; at the end, unless an error is raised, flush it to disk and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
@@ -43,7 +43,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def finite(value: Any) -> Any:
-    """The same with None for every infinite number and NaN, for which JSON has no word."""
+    """Return the value with None for every infinite number and NaN, which JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -52,16 +52,18 @@ def finite(value: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """The file's value, or None where there is no file. Raises UserError, naming it, where it is no JSON."""
+    """Return the file's value, or None if there is no file. Raises UserError if it is not valid JSON."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{path} is damaged: it is not valid JSON ({error}). Move it away.") from error
+        raise UserError(
+            f"{path} is damaged: it is not valid JSON ({error}). Move it elsewhere or delete it."
+        ) from error
 
 
 def sweep_partials(folder: Path) -> None:
-    """Remove what a killed process left under temporary names."""
+    """Remove the temporary files that a killed process left."""
     for partial in folder.rglob(".*.tmp"):
         partial.unlink(missing_ok=True)
