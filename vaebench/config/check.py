@@ -35,7 +35,6 @@ FOLDER = re.compile(r"\w[\w.-]*")
 EXTRA_OPTIONS: dict[str, Options] = {"model": {"objective": (Node, True)}}
 """Parts in a node's group that are not options of its class: the training loop, not the model, gets them."""
 
-
 GIVEN = {
     "spec", "convolution_dtype", "paths", "steps_per_epoch", "model",
     "parameters", "optimizer", "num_steps", "directory", "input_shape",

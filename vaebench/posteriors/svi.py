@@ -26,8 +26,8 @@ first_order: q_K - q_0 is treated as independent of q_0 and of the decoder."""
 
 Together = Literal["datum", "batch"]
 """Scope of one clip. batch: the mean (or log variance) of all data, as in the authors' code, in training; in
-evaluation as datum. datum: each datum on its own, to clip_norm / sqrt(divisor), which is its norm if all data
-in a batch of `divisor` have the same norm."""
+evaluation as datum. datum: each datum on its own, to clip_norm / sqrt(divisor), the norm of each where
+`divisor` data of equal norm have the joint norm clip_norm."""
 
 
 class SVIPosterior(DiagonalPosterior):

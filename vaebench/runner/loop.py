@@ -203,14 +203,14 @@ def finish_epoch(training: Training) -> dict[str, Any]:
 
 def summary(valid: Numbers, model: Model) -> str:
     """Return the main validation numbers as text."""
-    text = f"ELBO {valid['elbo']:.2f}" if model.has_density else f"objective {valid['elbo']:.2f}"
+    summarised = f"ELBO {valid['elbo']:.2f}" if model.has_density else f"objective {valid['elbo']:.2f}"
     if "kl" in valid:
-        text += f", KL {valid['kl']:.2f}"
+        summarised += f", KL {valid['kl']:.2f}"
     if "active_units" in valid:
-        text += f", active units {valid['active_units']}"
+        summarised += f", active units {valid['active_units']}"
     if "perplexity_bound" in valid:
-        text += f", perplexity < {valid['perplexity_bound']:.1f}"
-    return text
+        summarised += f", perplexity < {valid['perplexity_bound']:.1f}"
+    return summarised
 
 
 def one_line(line: dict[str, Any], training: Training) -> str:
