@@ -2,7 +2,7 @@
 
 A change of structure must not change a bit. Each run trains a few steps of small networks on the CPU. Its
 fingerprint is the config hash and the SHA-256 of the final weights, of the epoch lines, and of all numbers
-and arrays measured. Bits depend on the processor and on PyTorch, which the file names: on another machine,
+and arrays measured. Bits depend on the processor and on PyTorch; the file names both. On another machine,
 write the list of the old commit with `--write FILE` and compare the new commit with `--against FILE`.
 """
 
@@ -143,9 +143,9 @@ WORDS = ["the cat sat", "a dog ran off", "the dog sat", "a cat", "the cat ran to
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the list")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the list of fingerprints")
     parser.add_argument("--against", type=Path, metavar="FILE", default=FILE, help="compare with this list")
-    parser.add_argument("--only", default="", metavar="TEXT", help="runs whose name contains it")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only the runs whose name contains TEXT")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     runs: dict[str, dict[str, str]] = {}
@@ -164,7 +164,9 @@ def main() -> int:
 def compare(listed: dict[str, Any], runs: dict[str, dict[str, str]]) -> int:
     """Print every difference; return how many runs differ."""
     if listed["machine"] != machine():
-        print(f"The list is of {listed['machine']}, this is {machine()}: bits may differ for that alone.")
+        print(
+            f"The list was written on {listed['machine']}; this is {machine()}, which alone may change bits."
+        )
     differing = 0
     for name, ours in runs.items():
         theirs = listed["runs"].get(name, {})
@@ -177,7 +179,7 @@ def compare(listed: dict[str, Any], runs: dict[str, dict[str, str]]) -> int:
 
 
 def fingerprint(name: str, outputs: Path, places: dict[str, str]) -> dict[str, str]:
-    """Config hash and SHA-256 of the weights, epoch lines, numbers and arrays of one run."""
+    """Return config hash and SHA-256 of the weights, epoch lines, numbers and arrays of one run."""
     words = HERE.split() + ([] if name == "default" else BASE.split())
     words += LIKELIHOOD.split() if "evaluation=" not in RUNS[name] else []
     words += [word.format_map(places) for word in RUNS[name].split()]
@@ -197,7 +199,7 @@ def fingerprint(name: str, outputs: Path, places: dict[str, str]) -> dict[str, s
     lines = [json.loads(line) for line in (directory / layout.METRICS).read_text().splitlines()]
     facts = {key: value for key, value in results.items() if key != "run"}
     return {
-        # Where the corpus and the images lie is part of their runs' hash.
+        # The hash contains the paths of the corpus and the images.
         "hash": directory.parents[1].name if not {"{corpus}", "{images}"} & set(_places(name)) else "-",
         "weights": sha256({key: value.numpy() for key, value in weights.items()}),
         "epochs": sha256(lines),
@@ -233,7 +235,7 @@ def _update(digest: Any, value: Any) -> None:
 
 
 def machine() -> dict[str, str]:
-    """What the bits of a run depend on besides the code."""
+    """Return what the bits of a run depend on besides the code."""
     capability = torch.backends.cpu.get_cpu_capability()
     return {"torch": torch.__version__, "cpu": f"{platform.machine()} {capability}", "numpy": np.__version__}
 
@@ -247,7 +249,7 @@ def write_corpus(folder: Path) -> str:
 
 
 def write_images(folder: Path) -> str:
-    """Forty coloured images of 16 x 16 pixels: smooth, so that a network can learn them."""
+    """Write forty coloured images of 16 x 16 pixels, smooth so that a network can learn them."""
     from PIL import Image
 
     images = folder / "images"

@@ -145,7 +145,7 @@ def test_a_run_directory_of_another_config_is_refused_with_the_difference(
     assert outcome.message.splitlines() == [
         f"{file.parent} belongs to another config:",
         "  model.encoder.width: 8 here, 9 there",
-        "Use fresh=true for a new version, or move that directory away.",
+        "Use fresh=true for a new version, or move that directory elsewhere.",
     ]
     assert (file.parent / "results.json").read_bytes() == results
     assert vaebench(*words, "fresh=true").code == 0

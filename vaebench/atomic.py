@@ -58,7 +58,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{path} is damaged: it is not valid JSON ({error}). Move it away.") from error
+        raise UserError(
+            f"{path} is damaged: it is not valid JSON ({error}). Move it elsewhere or delete it."
+        ) from error
 
 
 def sweep_partials(folder: Path) -> None:

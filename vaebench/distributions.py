@@ -1,4 +1,4 @@
-"""Diagonal Gaussians and log-mean-exp, each written once in the whole project.
+"""Diagonal Gaussians, log-mean-exp and the Bernoulli log density, each defined once in the project.
 
 Shapes: S samples, B data, D latent units. Densities are in nats.
 """
@@ -17,19 +17,19 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 class Distribution(Protocol):
-    """What a posterior q(z|x) or a prior p(z) is, once its parameters are known."""
+    """Contract of a posterior q(z|x) or a prior p(z) with known parameters."""
 
     def rsample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """Reparameterised draws, `[S, B, D]` (`[S, D]` where there is no batch)."""
+        """Return reparameterised samples, `[S, B, D]` (`[S, D]` where there is no batch)."""
         ...
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log density of `z`, summed over latent units."""
+        """Return the log density of `z`, summed over latent units."""
         ...
 
 
 class Posterior(Distribution, Protocol):
-    """q(z|x) for a batch; can be cut and joined along the batch, so that a split is encoded once."""
+    """q(z|x) of a batch, which can be sliced and concatenated along the batch: a split is encoded once."""
 
     @property
     def mean(self) -> Tensor: ...
@@ -73,10 +73,10 @@ class Gaussian:
         return -0.5 * (squared + self.logvar + LOG_2PI).sum(-1)
 
     def log_prob_pairs(self, z: Tensor) -> Tensor:
-        """log q_j(z_i) of every point `z [M, D]` under every Gaussian of the batch, `[M, B]`, in float64.
+        """Return log q_j(z_i) of points `z [M, D]` under each Gaussian of the batch, `[M, B]`, in float64.
 
-        Two matrix products instead of M x B x D numbers: the square is expanded, whose cancellation float64
-        affords down to standard deviations of 1e-4.
+        The square is expanded: this needs two matrix products instead of M x B x D numbers. In float64, the
+        cancellation is harmless down to standard deviations of 1e-4.
         """
         z, mean, logvar = z.double(), self.mean.double(), self.logvar.double()
         precision = torch.exp(-logvar)
@@ -99,11 +99,11 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class StandardNormal:
-    """N(0, I) over `dim` units, as a prior: its own class because its KL and density need no parameters."""
+    """N(0, I) over `dim` units, as a prior; its own class because its KL and density need no parameters."""
 
     dim: int
     like: Tensor
-    """Any tensor with the dtype and device of the draws."""
+    """Any tensor with the dtype and device of the samples."""
 
     def rsample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         like = self.like
@@ -114,7 +114,7 @@ class StandardNormal:
 
 
 def kl_divergence(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q || p) per latent unit `[B, D]` in nats, or None where there is no closed form.
+    """Return KL(q || p) per latent unit `[B, D]` in nats, or None where there is no closed form.
 
     Gaussian against N(0, I): ½ (μ² + σ² − log σ² − 1), Kingma & Welling (2014), appendix B.
     """
@@ -128,12 +128,12 @@ def kl_divergence(q: Distribution, p: Distribution) -> Tensor | None:
 
 
 def log_mean_exp(log_values: Tensor, dim: int) -> Tensor:
-    """log of the mean of exp(log_values) along `dim`, without overflow."""
+    """Return the log of the mean of exp(log_values) along `dim`, without overflow."""
     return torch.logsumexp(log_values, dim) - math.log(log_values.shape[dim])
 
 
 class _BernoulliLogProb(torch.autograd.Function):
-    """x l - softplus(l); any number of backward derivatives in l, batched by vmap."""
+    """x l - softplus(l), which backward differentiates any number of times in l, and vmap batches."""
 
     generate_vmap_rule = True
 
@@ -153,10 +153,10 @@ class _BernoulliLogProb(torch.autograd.Function):
 
 
 def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:
-    """log p(x) of each binary x under Bernoulli(sigmoid(logits)), to a few 1e-7 nats; x gets no gradient.
+    """Return log p(x) of each binary x under Bernoulli(sigmoid(logits)), to a few 1e-7 nats.
 
-    torch's softplus keeps relative precision where it is tiny, through a log1p that runs scalar on CPUs and
-    costs more than the matrix products of a small decoder; a log likelihood needs absolute precision only,
-    and is five times as fast without. `logits` may have leading dimensions that x lacks.
+    x gets no gradient. `logits` may have leading dimensions that x lacks. torch's softplus keeps relative
+    precision where it is tiny, by a log1p that is scalar on CPUs and costs more than the matrix products of a
+    small decoder. A log likelihood needs only absolute precision, which is five times as fast.
     """
     return _BernoulliLogProb.apply(logits, x)

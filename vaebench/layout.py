@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SCHEMA_VERSION = 1
-"""Of results.json."""
+"""Version of the format of results.json."""
 
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"

@@ -1,4 +1,4 @@
-"""Who runs a run now: one process at a time, known by name, dead ones told from living ones."""
+"""Lock of a run directory: one process at a time runs a run; stale locks are detected."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from typing import Any
 from vaebench.errors import UserError
 
 HEARTBEAT_SECONDS = 30.0
-STALE_SECONDS = 10 * HEARTBEAT_SECONDS  # a job on another host that was silent for so long is dead
-PAUSE = 0.2  # seconds; who only looks whether a run is held holds it for a moment
+STALE_SECONDS = 10 * HEARTBEAT_SECONDS  # a job on another host without a heartbeat for so long is dead
+PAUSE = 0.2  # seconds; `holder_of` holds the lock for a moment
 
 
 class AlreadyRunningError(UserError):
-    """Another process holds the run."""
+    """Error: another process holds the lock of the run."""
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the run whose lock file is `path`. Raises AlreadyRunningError, naming the holder.
+    """Hold the lock file `path` of a run. Raises AlreadyRunningError, naming the holder.
 
-    The kernel's lock decides on one machine, and is gone with its process, also after kill -9. Between
-    machines that share a file system without such locks, the heartbeat in the file decides.
+    On one machine the kernel's lock decides; it ends with its process, also after kill -9. Between machines
+    that share a file system without such locks, the heartbeat in the file decides.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -46,14 +46,14 @@ def locked(path: Path) -> Iterator[None]:
         try:
             with _heartbeat(descriptor):
                 yield
-        finally:  # also where the run failed or was told to stop: another host may go on at once
+        finally:  # also after a failure or a stop, so that another host can resume at once
             os.truncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
 
 def holder_of(path: Path) -> dict[str, Any] | None:
-    """Who runs the run now, or None: what `status` shows as running is alive."""
+    """Return the live process that runs the run (host, pid, job), or None; `status` shows it as running."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -83,7 +83,7 @@ def _take(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
 def _read(descriptor: int) -> dict[str, Any]:
     try:
         return json.loads(os.pread(descriptor, 4096, 0))
-    except ValueError:  # empty, or caught between two heartbeats
+    except ValueError:  # empty, or read during a write
         return {}
 
 
@@ -91,13 +91,13 @@ def _already_running(holder: dict[str, Any], path: Path) -> AlreadyRunningError:
     who = ", ".join(f"{key} {holder[key]}" for key in ("host", "pid", "job") if holder.get(key))
     return AlreadyRunningError(
         f"This run is already running ({who or 'it has just started'}): {path.parent}\n"
-        f"Wait for it, or start another beside it with fresh=true."
+        f"Wait until it ends, or start a new version with fresh=true."
     )
 
 
 @contextmanager
 def _heartbeat(descriptor: int) -> Iterator[None]:
-    """Write who we are now, and again every half minute."""
+    """Write host, pid and job of this process to the lock file, now and every HEARTBEAT_SECONDS."""
     stop = threading.Event()
     holder = {"host": platform.node(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}
 

@@ -217,7 +217,7 @@ def require(part: Part, contract: type, key: str, is_module: bool = True) -> Par
 
 
 def members(contract: type) -> dict[str, Any]:
-    """Return the attributes and methods that a contract names; of an attribute the annotation."""
+    """Return the attributes and methods that a contract names, each attribute with its annotation."""
     own = [base for base in reversed(contract.__mro__) if base.__module__ == __name__]
     methods = {name: None for base in own for name, value in vars(base).items() if callable(value)}
     hints = get_type_hints(contract, include_extras=True, localns={"Model": Any})
@@ -228,6 +228,6 @@ def members(contract: type) -> dict[str, Any]:
 
 
 def require_decoder(decoder: Part, key: str) -> Part:
-    """Return `decoder` if it keeps the contract, that of autoregressive ones where it says that it is one."""
+    """Return `decoder` if it keeps `Decoder`, and `AutoregressiveDecoder` if it is autoregressive."""
     require(decoder, Decoder, key)
     return require(decoder, AutoregressiveDecoder, key) if decoder.is_autoregressive else decoder  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Terms: the un-reduced log densities that models produce, and that objectives and evaluators reduce."""
+"""Terms: un-reduced log densities, which models compute and objectives and evaluators reduce."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 class once(Generic[T]):
-    """A property that is computed at first use.
+    """Property that is computed at first use.
 
-    `functools.cached_property` takes a lock before Python 3.12, at which a compiled step is cut into pieces.
+    Before Python 3.12, `functools.cached_property` takes a lock, which breaks the graph of a compiled step.
     """
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
@@ -32,15 +32,15 @@ class once(Generic[T]):
 
 @dataclass(frozen=True)
 class Terms:
-    """Log densities of a batch under S draws from its posterior. S samples, B data, D latent units; nats.
+    """Log densities of a batch under S samples from its posterior. S samples, B data, D latent units; nats.
 
-    What an objective does not read is not computed: the densities of z are evaluated at first use.
+    The densities of z are computed at first use, so that those that nobody reads cost nothing.
     """
 
     log_px_z: Tensor
     """log p(x|z), summed over the dimensions of x, `[S, B]`."""
     z: Tensor
-    """Draws from q(z|x), `[S, B, D]`."""
+    """Samples from q(z|x), `[S, B, D]`."""
     q: Posterior
     """The posterior q(z|x)."""
     p: Distribution
@@ -65,12 +65,12 @@ class Terms:
 
     @property
     def log_w(self) -> Tensor:
-        """Importance weights log p(x|z) + log p(z) - log q(z|x), `[S, B]` (Burda et al. 2016, eq. 7)."""
+        """Log importance weights log p(x|z) + log p(z) - log q(z|x), `[S, B]` (Burda et al. 2016, eq. 7)."""
         return self.log_px_z + self.log_pz - self.log_qz_x
 
     @property
     def kl_per_datum(self) -> Tensor:
-        """KL(q(z|x) || p(z)), `[B]`: closed form where there is one, otherwise the mean over the draws."""
+        """KL(q(z|x) || p(z)), `[B]`: closed form where there is one, otherwise the mean over the samples."""
         if self.kl is not None:
             return self.kl.sum(-1)
         return (self.log_qz_x - self.log_pz).mean(0)

@@ -1,4 +1,4 @@
-"""Models, data and contexts whose exact numbers are known, for tests of evaluators and extensions."""
+"""Toy models, data and contexts with known exact numbers, for tests of evaluators and extensions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def latent_model(
     depth: int = 0,
     family: Family = LatentModel,
 ) -> LatentModel:
-    """A model of MLPs; depth 0 makes encoder and decoder affine."""
+    """Return a model of MLPs; depth 0 makes encoder and decoder affine."""
     mlp: dict[str, Any] = {"depth": depth, "width": 8, "activation": "tanh", **PLAIN}
     return family(
         spec,
@@ -59,7 +59,7 @@ def latent_model(
 
 
 class LinearEncoder(nn.Module):
-    """One layer and no nonlinearity."""
+    """Encoder of one linear layer."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -72,13 +72,13 @@ class LinearEncoder(nn.Module):
 
 @torch.no_grad()
 def set_affine(layer: nn.Linear, weight: Tensor | float, bias: Tensor | float) -> None:
-    """Numbers fill the whole parameter."""
+    """Set weight and bias; a number fills the whole parameter."""
     layer.weight.copy_(torch.as_tensor(weight))
     layer.bias.copy_(torch.as_tensor(bias))
 
 
 def identity_model(shape: tuple[int, ...], std: float = 1.0) -> LatentModel:
-    """q(z|x) = N(x, std^2 I): the codes are the data."""
+    """Return a model with q(z|x) = N(x, std^2 I): the codes are the data."""
     dim = math.prod(shape)
     model = latent_model(toy_spec(shape), dim)
     set_affine(model.posterior.mean, torch.eye(dim), 0.0)
@@ -100,7 +100,7 @@ class LinearGaussian:
 
     @classmethod
     def make(cls, gains: Sequence[float], x_dim: int = 6, std: float = 0.6) -> LinearGaussian:
-        """`gains` are the lengths w_d."""
+        """Return a model with random W, whose columns have the lengths w_d = `gains`, and random b."""
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(x_dim, len(gains) + 1, generator=generator, dtype=torch.float64)
         directions = torch.linalg.qr(noise).Q[:, : len(gains)]
@@ -112,7 +112,7 @@ class LinearGaussian:
 
     @property
     def variance(self) -> Tensor:
-        """Of the exact posterior, `[D]`."""
+        """Variance of the exact posterior, `[D]`."""
         return 1 / (1 + self.snr)
 
     @property
@@ -121,33 +121,39 @@ class LinearGaussian:
         return 0.5 * float(torch.log1p(self.snr).sum())
 
     def sample(self, num: int, seed: int = 0) -> Tensor:
-        """x ~ p(x), float32 as datasets are."""
+        """Return x ~ p(x), in float32 as datasets are."""
         generator = torch.Generator().manual_seed(seed)
         z = torch.randn(num, self.weight.shape[1], generator=generator, dtype=torch.float64)
         noise = torch.randn(num, len(self.bias), generator=generator, dtype=torch.float64)
         return (z @ self.weight.T + self.bias + self.std * noise).float()
 
     def log_px(self, x: Tensor) -> Tensor:
-        """log N(x; b, WW' + std^2 I), `[N]`."""
+        """Return log p(x) = log N(x; b, WW' + std^2 I), `[N]`."""
         covariance = self.weight @ self.weight.T + self.std**2 * torch.eye(
             len(self.bias), dtype=torch.float64
         )
         return torch.distributions.MultivariateNormal(self.bias, covariance).log_prob(x.double())
 
     def posterior(self, x: Tensor, shift: float = 0.0, log_ratio: float = 0.0) -> Gaussian:
-        """The exact one, moved by `shift` of its standard deviations, its variances times exp(log_ratio)."""
+        """Return the exact posterior, shifted by `shift` of its standard deviations.
+
+        Its variances are multiplied by exp(log_ratio).
+        """
         mean = (x.double() - self.bias) @ self.weight * self.variance / self.std**2
         return Gaussian(
             mean + shift * self.variance.sqrt(), (self.variance.log() + log_ratio).expand_as(mean)
         )
 
     def gap(self, shift: float, log_ratio: float) -> float:
-        """KL(q || exact posterior) of that posterior: log p(x) - ELBO(x), the same for every x."""
+        """Return KL(q || exact posterior) of that q: log p(x) - ELBO(x), the same for every x."""
         per_unit = 0.5 * (math.exp(log_ratio) - 1 - log_ratio + shift**2)
         return len(self.variance) * per_unit
 
     def relative_variance(self, shift: float, log_ratio: float) -> float:
-        """Var[w] / E[w]^2 of its importance weights: prod_d r / sqrt(2r - 1) exp(shift^2 / (2r - 1)) - 1."""
+        """Return Var[w] / E[w]^2 of the importance weights of that q.
+
+        It is prod_d r / sqrt(2r - 1) exp(shift^2 / (2r - 1)) - 1 with r = exp(log_ratio).
+        """
         r = math.exp(log_ratio)
         per_unit = r / math.sqrt(2 * r - 1) * math.exp(shift**2 / (2 * r - 1))
         return per_unit ** len(self.variance) - 1
@@ -158,7 +164,7 @@ class LinearGaussian:
         log_ratio: float = 0.0,
         posterior: Callable[..., nn.Module] = DiagonalPosterior,
     ) -> LatentModel:
-        """The VAE with this decoder and that posterior."""
+        """Return the VAE with this decoder and that posterior."""
         likelihood = partial(GaussianLikelihood, std=self.std, learn_std=False, mean="linear")
         shape = (len(self.bias),)
         model = latent_model(toy_spec(shape), self.weight.shape[1], likelihood, posterior)
@@ -171,7 +177,7 @@ class LinearGaussian:
 
 @dataclass(frozen=True)
 class Opaque:
-    """A Gaussian that does not say so: a posterior without a closed-form KL or pair densities."""
+    """Gaussian of another class: a posterior without a closed-form KL or pair densities."""
 
     inner: Gaussian
 
@@ -200,14 +206,14 @@ class Opaque:
 
 
 class OpaquePosterior(DiagonalPosterior):
-    """A diagonal posterior whose distributions are `Opaque`."""
+    """Diagonal posterior whose distributions are `Opaque`."""
 
     def forward(self, features: Tensor, elbo: ELBOFunction) -> Opaque:  # type: ignore[override]
         return Opaque(super().forward(features, elbo))
 
 
 def make_context(model: Model, test: Tensor | Split, directory: Path, **fields: Any) -> Context:
-    """A context over `test`; without `splits` among the fields, every split is the test split."""
+    """Return a context over `test`; unless `fields` has `splits`, every split is the test split."""
     split = test if isinstance(test, Split) else Split(test, None)
     known: dict[str, Any] = {
         "splits": Splits(split, split, split),
@@ -219,7 +225,7 @@ def make_context(model: Model, test: Tensor | Split, directory: Path, **fields: 
 
 
 def measure(evaluator: Evaluator, context: Context, seed: int = 0) -> dict[str, Measurement]:
-    """What the evaluator yields, by name, under the random numbers of `seed`."""
+    """Return the measurements of an evaluator by name, with the random numbers of `seed`."""
     with seeded(seed):
         measurements = list(evaluator.run(context))
     assert len({m.name for m in measurements}) == len(measurements)
@@ -227,6 +233,6 @@ def measure(evaluator: Evaluator, context: Context, seed: int = 0) -> dict[str, 
 
 
 def saved(context: Context, name: str) -> dict[str, np.ndarray]:
-    """The arrays that an evaluator filed."""
+    """Return the arrays that an evaluator stored."""
     with np.load(context.directory / "arrays" / f"{name}.npz") as stored:
         return dict(stored)

@@ -1,4 +1,4 @@
-"""The one entry point: `python -m vaebench.train dataset=mnist model=vae ...`; imports torch only to run."""
+"""Entry point: `python -m vaebench.train dataset=mnist model=vae ...`. Imports torch only for a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Screen(logging.Handler):
-    """Lines on the terminal, above a progress bar where there is one."""
+    """Log handler that writes to the terminal, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stderr)
@@ -30,9 +30,9 @@ class Screen(logging.Handler):
 
 @hydra.main(config_path=conf_dir(), config_name="train", version_base="1.3")
 def job(cfg: DictConfig) -> None:
-    """One run; in a sweep, one of its jobs. Hydra shows only the first job's error, so each says its own."""
+    """Run one experiment, or one job of a sweep; print its error, since Hydra shows the first job's only."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[Screen(logging.INFO)])
-    logging.getLogger("vaebench").setLevel(logging.DEBUG)  # run.log has it all
+    logging.getLogger("vaebench").setLevel(logging.DEBUG)  # run.log has all levels
     from vaebench.runner.experiment import run
 
     try:
@@ -46,8 +46,8 @@ def job(cfg: DictConfig) -> None:
 def main() -> None:
     """Run Hydra; a mistake of the user ends in one clear message, anything else in its traceback."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's exceptions come to us instead of to the screen
-    # argparse wants the overrides on one side of a flag, and people write `dataset=mnist -m seed=0,1`.
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its exceptions instead of printing them
+    # argparse needs all overrides on one side of a flag; this allows `dataset=mnist -m seed=0,1`.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     try:
         if {"--help", "-h"} & {*sys.argv[1:]}:

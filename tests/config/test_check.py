@@ -91,8 +91,8 @@ def test_an_option_of_an_evaluator_that_the_suite_lacks_can_be_left_out_as_is_sa
     words = ["experiment=zhao/fig5_elbo", "evaluation=none"]
     (problem,) = problems_of(*words)
     assert problem == (
-        "evaluation.bound = {'num_samples': 1}: the suite has no 'bound' to set this of; choose one that "
-        "has, or leave it out with ~evaluation.bound"
+        "evaluation.bound = {'num_samples': 1}: the evaluation suite has no 'bound'; pick a suite that "
+        "includes it, or drop this key with ~evaluation.bound"
     )
     assert config_of(*words, "~evaluation.bound")["evaluation"] == {}
 

@@ -54,7 +54,7 @@ def test_an_unknown_option_of_a_group_is_told_with_the_nearest_and_all(
         ),
         ("model/encdoer=mlp", "model/encdoer: no such group; did you mean 'model/encoder'? (choices: "),
         ("tier.foo=1", "tier.foo: no such key; tier has no keys"),
-        ("hydra.swep.dir=x", "hydra.swep.dir: no such key; `vaebench --cfg hydra` shows Hydra's own"),
+        ("hydra.swep.dir=x", "hydra.swep.dir: no such key; `vaebench --cfg hydra` lists Hydra's keys"),
     ],
 )
 def test_a_misspelt_key_is_told_with_its_neighbours(message, word: str, expected: str) -> None:
@@ -180,7 +180,10 @@ def test_near_misses_are_offered_and_long_lists_are_not() -> None:
 
 @pytest.mark.parametrize("word", ["paths.outputs=~/runs", "data_root=/x#1", "paths.outputs=a;b"])
 def test_what_hydra_takes_in_quotes_alone_says_so(message, word: str) -> None:
-    assert message(word) == f"""{word}: a character that Hydra takes in quotes alone; write "key='value'\""""
+    assert (
+        message(word)
+        == f"""{word}: contains a character that Hydra accepts only in quotes; write "key='value'\""""
+    )
 
 
 def test_an_unknown_option_in_a_list_is_told_with_the_nearest(message) -> None:

@@ -21,11 +21,13 @@ from tests.config.helpers import CONF, plant, plant_experiment, problems_of
         ("modle: vae", "modle: no such key; did you mean 'model'? (choices: data_root, "),
         (
             "model: mine",
-            "model = 'mine': expected a component, a mapping with a _target_; choose one with model=mine",
+            "model = 'mine': expected a component, a mapping with a _target_; choose an option with "
+            "model=mine",
         ),
         (
             "evaluation: full",
-            "evaluation = 'full': expected components by name; choose one with evaluation=full",
+            "evaluation = 'full': expected a mapping of names to components; choose an option with "
+            "evaluation=full",
         ),
         ("training: 3", "training = 3: expected a group of settings"),
         ("tracker: null", "tracker = null: expected a component"),

@@ -44,7 +44,7 @@ def test_a_family_for_other_data_is_told_its_counterpart_for_these(family: str) 
     with pytest.raises(ConfigError) as caught:
         check_fit(config_of(f"model={family}", "evaluation=none"), SENTENCES, CONF)
     whole, *parts = caught.value.problems
-    assert whole.startswith(f"model: {family} is for other data than toy; use model={counterpart}, model=")
+    assert whole.startswith(f"model: {family} does not fit toy; use model={counterpart}, model=")
     assert [part.split(":")[0] for part in parts] == ["model.likelihood", "model.encoder", "model.decoder"]
     with pytest.raises(ConfigError) as caught:
         check_fit(config_of(f"model={counterpart}", "evaluation=none"), spec_of("binary"), CONF)
@@ -104,7 +104,7 @@ def test_pseudo_inputs_between_0_and_1_are_for_data_that_are(kind: str) -> None:
 def test_only_log_odds_start_from_data(dataset: str, likelihood: str, tmp_path: Path) -> None:
     """A mean, too, has the shape of the data."""
     words = [f"dataset={dataset}", "model=conditional_pixelcnn_vae", f"model/likelihood={likelihood}"]
-    with pytest.raises(UserError, match="init_from_data=true is for model/likelihood=bernoulli"):
+    with pytest.raises(UserError, match="init_from_data=true needs model/likelihood=bernoulli"):
         prepare(small_config(tmp_path, *words, "evaluation=none", families=True))
 
 
@@ -114,7 +114,7 @@ def test_what_does_not_fit_is_said_before_any_data_are_looked_for(
 ) -> None:
     monkeypatch.setattr("vaebench.data.yahoo.urlopen", lambda *_, **__: pytest.fail("downloaded"))
     words = [f"dataset={dataset}", f"data_root={tmp_path}", f"paths.cache={tmp_path}"]
-    with pytest.raises(ConfigError, match="model: vae is for other data than"):
+    with pytest.raises(ConfigError, match="model: vae does not fit "):
         prepare(small_config(tmp_path, *words, families=True))
 
 

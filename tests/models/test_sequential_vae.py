@@ -251,12 +251,12 @@ def test_layers_are_named_in_the_order_of_their_steps() -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"codes": [2]}, r"model\.codes = \[2\]: expected as many as model\.channels = \[4, 6\]"),
-        ({"channels": [], "codes": []}, "one or more"),
-        ({"likelihood": Bernoulli}, "model/likelihood=gaussian with mean: linear"),
+        ({"codes": [2]}, r"model\.codes = \[2\]: expected as many entries as model\.channels = \[4, 6\]"),
+        ({"channels": [], "codes": []}, "at least one"),
+        ({"likelihood": Bernoulli}, r"model/likelihood=gaussian with model\.likelihood\.mean=linear"),
         (
             {"likelihood": partial(GaussianLikelihood, std=1.0, learn_std=False, mean="sigmoid")},
-            "model/likelihood=gaussian with mean: linear",
+            r"model/likelihood=gaussian with model\.likelihood\.mean=linear",
         ),
     ],
 )

@@ -276,7 +276,7 @@ class WithoutDensity(LatentModel):
 
 @pytest.mark.parametrize("family", [OneByOne, WithoutDensity])
 def test_models_that_cannot_be_drawn_from_at_once_are_refused(family: type[LatentModel]) -> None:
-    with pytest.raises(UserError, match=r"model\.objective: MAE draws from .* use model/decoder=mlp"):
+    with pytest.raises(UserError, match=r"model\.objective: MAE samples x .* use model/decoder=mlp"):
         mae(latent_model(toy_spec((BITS,)), 2, family=family))
 
 

@@ -449,7 +449,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(
 
 @pytest.mark.parametrize("options", [{"clip_norm": None, "clip_back": True}, {"clip_back": False}])
 def test_the_published_gradient_without_its_clips_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="made of clips"):
+    with pytest.raises(UserError, match="requires clip_norm and clip_back=true"):
         refining(gradient="as_published", **options)
 
 

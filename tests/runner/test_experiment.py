@@ -125,12 +125,12 @@ def test_other_data_under_the_same_name_are_refused_in_training_and_in_evaluatio
         small_run(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(Digits, "load", other)
-        with pytest.raises(UserError, match=r"test_hash was \w{16} and is 0{16}\..*fresh=true"):
+        with pytest.raises(UserError, match=r"test_hash was \w{16} and is now 0{16}\..*fresh=true"):
             small_run(tmp_path)
     small_run(tmp_path)
     monkeypatch.setattr(Digits, "load", other)
     small_run(tmp_path)  # complete: no data are read
-    with pytest.raises(UserError, match="not those that"):
+    with pytest.raises(UserError, match="differ from those that"):
         small_run(tmp_path, "evaluation.nll.num_samples=3")
 
 

@@ -1,1 +1,1 @@
-"""The composed config: what it may say (check), what it makes (build), what it is called (identity)."""
+"""The composed config: its check (check), the objects that it describes (build), its hash (identity)."""

@@ -1,4 +1,4 @@
-"""Construction of objects from config nodes: the only caller of Hydra's instantiate."""
+"""Construction of objects from config nodes; the only caller of Hydra's instantiate."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vaebench.config.errors import ConfigError
 
 
 def build(node: Mapping[str, Any], **available: Any) -> Any:
-    """Construct `node`'s target with its options, and those of `available` that it has parameters for.
+    """Construct `node`'s target with its options, and with those of `available` that it has parameters for.
 
-    Nested nodes arrive as factories, so that a class can build its parts itself, in its own order. Raises
+    Nested nodes are passed as factories, so that a class can build its parts itself, in its own order. Raises
     ConfigError if the target needs another positional argument.
     """
     positional = [
@@ -25,8 +25,8 @@ def build(node: Mapping[str, Any], **available: Any) -> Any:
     for parameter in positional:
         if parameter.name not in available and parameter.default is inspect.Parameter.empty:
             raise ConfigError(
-                f"{node['_target_']} needs `{parameter.name}`, and is given "
-                f"{', '.join(available) or 'nothing'}; put a `*` before its options, so that a config can "
+                f"{node['_target_']} needs the positional argument `{parameter.name}`, but gets only "
+                f"{', '.join(available) or 'none'}; put a `*` before its options, so that a config can "
                 f"set them."
             )
     arguments = {each.name: available[each.name] for each in positional if each.name in available}

@@ -1,7 +1,7 @@
-"""Checks a composed config before anything is built: unknown and missing keys, types, ranges, fit.
+"""Check of a composed config before anything is built: unknown and missing keys, types, ranges, fit.
 
 A constructor's keyword-only parameters are its options: their names are the legal keys and their annotations
-the legal values. Its positional parameters are filled in by the code that builds it and cannot be configured.
+the legal values. Its positional parameters are passed by the code that builds it; a config cannot set them.
 """
 
 from __future__ import annotations
@@ -32,26 +32,25 @@ Options = dict[str, tuple[Any, bool]]
 
 FOLDER = re.compile(r"\w[\w.-]*")
 
-FILED_WITH: dict[str, Options] = {"model": {"objective": (Node, True)}}
-"""Parts that stand in a node's group but are no option of its class: the loop, not the model, gets them."""
-
+EXTRA_OPTIONS: dict[str, Options] = {"model": {"objective": (Node, True)}}
+"""Parts in a node's group that are not options of its class: the training loop, not the model, gets them."""
 
 GIVEN = {
     "spec", "convolution_dtype", "paths", "steps_per_epoch", "model",
     "parameters", "optimizer", "num_steps", "directory", "input_shape",
     "latent_dim", "output_shape", "data_shape", "in_features", "shape",
 }  # fmt: skip
-"""Positional parameters that the code gives to parts (`vaebench.parts`), and that no config sets."""
+"""Positional parameters that the code passes to parts (`vaebench.parts`); no config sets them."""
 
-NEAREST = 3  # of the families that fit
+NEAREST = 3  # model families that a message offers
 
 NUMBERS = frozenset({"binary", "unit", "uint8", "real"})
 KINDS = {"encoder": NUMBERS, "decoder": NUMBERS, "prior": NUMBERS | {"tokens"}}
-"""Parts that data may not fit, and the kinds of data that they are for where they say no `kinds`."""
+"""Parts that may not fit the data, and the kinds of data that they fit if they have no `kinds`."""
 
 
 def checked(cfg: DictConfig) -> dict[str, Any]:
-    """The config as plain values of the right types. Raises ConfigError with every problem found."""
+    """Return the config as plain values of the declared types. Raises ConfigError with all problems."""
     try:
         plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -60,7 +59,7 @@ def checked(cfg: DictConfig) -> dict[str, Any]:
     problems: list[str] = []
     plain = todays(plain, advise=log.warning)
     values = _check_mapping(plain, _fields(Config), "", problems)
-    for part in ("dataset", "model"):  # whose names are folders of the run directory
+    for part in ("dataset", "model"):  # their names are folders of the run directory
         node = values.get(part)
         if isinstance(node, dict) and not FOLDER.fullmatch(str(node.get("name", part))):
             problems.append(wrong(f"{part}.name", node["name"], "expected letters, digits and _ . -"))
@@ -83,16 +82,16 @@ def check_fit(config: Mapping[str, Any], spec: Any, conf: Path) -> None:
 
 
 def check_kind(config: Mapping[str, Any], name: str, kind: str, conf: Path) -> None:
-    """Check that the parts of the model are for this kind of data. Raises ConfigError with all problems."""
+    """Check that the parts of the model fit this kind of data. Raises ConfigError with all problems."""
     if problems := _misfits(config, name, kind, conf):
         raise ConfigError(*problems)
 
 
 def _misfits(config: Mapping[str, Any], name: str, data_kind: str, conf: Path) -> list[str]:
-    """Return what is wrong for each part of the model that is not for this kind of data."""
+    """Return a message for each part of the model that does not fit this kind of data."""
     problems: dict[str, str] = {}
     model, likelihood = config["model"], config["model"].get("likelihood")
-    kinds = getattr(get_object(model["_target_"]), "kinds", None)  # of a model whose likelihood is no density
+    kinds = getattr(get_object(model["_target_"]), "kinds", None)  # a model without a density has its own
     if kinds is not None and data_kind not in kinds:
         problems["model"] = (
             f"model: {_short(model)} does not fit {name}, whose data are {data_kind}; "
@@ -122,16 +121,18 @@ def _misfits(config: Mapping[str, Any], name: str, data_kind: str, conf: Path) -
             )
     if {"likelihood", "decoder"} <= problems.keys() and (families := families_for(data_kind, model, conf)):
         whole = (
-            f"model: {model['name']} is for other data than {name}; "
-            f"use {', '.join(f'model={family}' for family in families)}, or other parts:"
+            f"model: {model['name']} does not fit {name}; "
+            f"use {', '.join(f'model={family}' for family in families)}, or replace these parts:"
         )
         problems = {"model": whole} | problems
     return list(problems.values())
 
 
 def families_for(kind: str, model: Mapping[str, Any], conf: Path) -> list[str]:
-    """The families whose likelihood and decoder are for such data, nearest first: those that share the most
-    words of their names with `model`. At most NEAREST."""
+    """Return at most NEAREST model families whose likelihood and decoder fit this kind of data.
+
+    They are sorted by the number of words by which their names differ from that of `model`.
+    """
     words = set(model["name"].split("_"))
     fitting = [
         family.stem
@@ -143,14 +144,14 @@ def families_for(kind: str, model: Mapping[str, Any], conf: Path) -> list[str]:
 
 
 def settings(node: Mapping[str, Any]) -> Node:
-    """A node's options without its target."""
+    """Return a node's options without its target."""
     return {key: value for key, value in node.items() if key != "_target_"}
 
 
 def _check_mapping(
     values: Mapping[str, Any], options: Options, path: str, problems: list[str]
 ) -> dict[str, Any]:
-    """`values` with every value checked against `options`; what is wrong is appended to `problems`."""
+    """Return `values`, each checked against `options` and converted; append what is wrong to `problems`."""
     for key in values:
         if key == "experiment" and not path:
             problems.append("experiment: its file needs `# @package _global_` as the first line")
@@ -167,7 +168,7 @@ def _check_mapping(
 
 
 def _check_member(node: Any, name: str, path: str, problems: list[str]) -> Any:
-    """A member of a suite; an experiment may set an option of one that the chosen suite lacks."""
+    """Return a checked evaluator of the suite; an experiment may set options of one that the suite lacks."""
     if isinstance(node, Mapping) and "_target_" not in node:
         problems.append(wrong(path, node, NOT_IN_SUITE.format(name=name, path=path)))
         return None
@@ -201,29 +202,29 @@ def _check_node(node: Mapping[str, Any], path: str, problems: list[str]) -> Node
     except ValueError as error:
         problems.append(f"{path}._target_ = {node['_target_']!r}: {error}")
         return dict(node)
-    options = options_of(callable_) | FILED_WITH.get(path, {})
+    options = options_of(callable_) | EXTRA_OPTIONS.get(path, {})
     given = settings(node)
     for key in (positional_of(callable_) - GIVEN) & given.keys():
         problems.append(
-            f"{path}.{key}: {node['_target_']} takes `{key}` positionally, and options are keyword-only; "
-            f"put a `*` before it, or wrap a library's class in a function whose options are keyword-only"
+            f"{path}.{key}: {node['_target_']} takes `{key}` positionally, but options must be keyword-only; "
+            f"put a `*` before it, or wrap the class of a library in a function with keyword-only options"
         )
         del given[key]
     return {"_target_": node["_target_"]} | _check_mapping(given, options, path, problems)
 
 
 def _located(target: Any) -> Any:
-    """The class or function that a `_target_` names. Raises ValueError with the nearest that is there."""
+    """Return the class or function that a `_target_` names. Raises ValueError with the nearest name."""
     module_name, _, name = str(target).rpartition(".")
     try:
         module = import_module(module_name)
     except Exception as error:  # whatever an import may raise
         raise ValueError(f"cannot be imported ({error})") from error
     if not hasattr(module, name):
-        there = [
+        names = [
             key for key, value in vars(module).items() if callable(value) and value.__module__ == module_name
         ]
-        raise ValueError(f"{module_name} has no '{name}'{did_you_mean(name, there)}")
+        raise ValueError(f"{module_name} has no '{name}'{did_you_mean(name, names)}")
     return getattr(module, name)
 
 
@@ -237,7 +238,7 @@ def positional_of(callable_: Any) -> set[str]:
 
 
 def options_of(callable_: Any) -> Options:
-    """The keyword-only parameters of a class or function, with their annotations."""
+    """Return the keyword-only parameters of a class or function, with their annotations."""
     function = callable_.__init__ if inspect.isclass(callable_) else callable_
     hints = get_type_hints(function, include_extras=True)
     return {
@@ -257,12 +258,12 @@ def _fits(path: Path, kind: str) -> bool:
 
 
 def _suits(target: str, kind: str, otherwise: frozenset[str]) -> bool:
-    """Whether a part is for such data; for those `otherwise` where it does not say."""
+    """Return True if a part fits this kind of data; a part without `kinds` fits those of `otherwise`."""
     return kind in getattr(get_object(target), "kinds", otherwise)
 
 
 def _target_in(family: Path, part: str) -> str | None:
-    """The class of a family's part, chosen in its file or in that of the family that it starts from."""
+    """Return the class of a family's part, chosen in its own file or in that of the family it is based on."""
     target = None
     for entry in safe_load(family.read_text()).get("defaults", []):
         if isinstance(entry, str):
@@ -274,7 +275,7 @@ def _target_in(family: Path, part: str) -> str | None:
 
 
 def _target(path: Path) -> str | None:
-    """The class of an option; None where its file changes another option's."""
+    """Return the class of an option; None if its file modifies another option."""
     return safe_load(path.read_text()).get("_target_")
 
 

@@ -1,4 +1,4 @@
-"""The overrides of a command line, to compose again without those that are wrong."""
+"""Overrides of a command line, which can be composed without the wrong ones."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ CONFIG_DIR = ("--config-dir", "-cd")
 
 @dataclass(frozen=True)
 class CommandLine:
-    """What was asked for, and the folders where its options are looked for."""
+    """Overrides of a command line, and the folders that are searched for their options."""
 
     overrides: tuple[Override, ...]
     folders: tuple[Path, ...]
 
     @classmethod
     def of(cls, words: Sequence[str]) -> CommandLine:
-        """Read the words after the program's name; those that are no overrides are left out."""
+        """Read the words after the program's name; ignore those that are not overrides."""
         folders = [Path(conf_dir())]
         for flag, value in pairwise([*words, ""]):
             name, equals, joined = flag.partition("=")
@@ -40,33 +40,35 @@ class CommandLine:
 
     @property
     def groups(self) -> list[str]:
-        """`dataset`, `model`, `model/encoder`, ..."""
+        """Names of the config groups: `dataset`, `model`, `model/encoder`, ..."""
         return sorted(
             {
                 str(path.relative_to(root))
                 for root in self.folders
                 for path in root.rglob("*")
-                if path.is_dir() and path != root / "paper"  # published numbers, which are no options
+                if path.is_dir() and path != root / "paper"  # published numbers, not options
             }
         )
 
     def options(self, group: str) -> list[str]:
-        """What `group` may be; experiments lie in folders, and are named with them."""
-        files = "**/*.yaml" if group == "experiment" else "*.yaml"
-        found = ((path, root / group) for root in self.folders for path in (root / group).glob(files))
-        return sorted({str(path.relative_to(root).with_suffix("")) for path, root in found})
+        """Return the options of `group`; the name of an experiment includes its folder."""
+        pattern = "**/*.yaml" if group == "experiment" else "*.yaml"
+        files_and_roots = (
+            (path, root / group) for root in self.folders for path in (root / group).glob(pattern)
+        )
+        return sorted({str(path.relative_to(root).with_suffix("")) for path, root in files_and_roots})
 
     def choices(self) -> CommandLine:
-        """Only the overrides that choose options of groups."""
+        """Return the command line with only the overrides that choose options of groups."""
         groups = self.groups
         return self._only(lambda override: override.key_or_group in groups)
 
     def without(self, key: str) -> CommandLine:
-        """As if `key` had not been mentioned."""
+        """Return the command line without the overrides of `key`."""
         return self._only(lambda override: override.key_or_group != key)
 
     def composed(self) -> DictConfig:
-        """The config; of a sweep, its first job's. Raises what Hydra raises."""
+        """Return the composed config, of a sweep that of its first job. Raises the exceptions of Hydra."""
         searched = ",".join(f"file://{folder}" for folder in self.folders[1:])
         words = [f"hydra.searchpath=[{searched}]", *self._first_words()]
         GlobalHydra.instance().clear()
@@ -76,8 +78,8 @@ class CommandLine:
     def _first_words(self) -> list[str]:
         return [_first_of(override, self.options(override.key_or_group)) for override in self.overrides]
 
-    def _only(self, wanted: Callable[[Override], bool]) -> CommandLine:
-        return replace(self, overrides=tuple(filter(wanted, self.overrides)))
+    def _only(self, keep: Callable[[Override], bool]) -> CommandLine:
+        return replace(self, overrides=tuple(filter(keep, self.overrides)))
 
 
 def _parsed(word: str) -> Override | None:
@@ -89,7 +91,7 @@ def _parsed(word: str) -> Override | None:
 
 
 def _first_of(override: Override, options: Sequence[str]) -> str:
-    """Of a sweep its first value; a glob is over the `options` of its group."""
+    """Return the override, with its first value if it is a sweep; a glob selects from `options`."""
     if not override.is_sweep_override():
         return str(override.input_line)
     swept: Any = override.value()

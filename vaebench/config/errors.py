@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from vaebench.config.renamed import todays_option
 from vaebench.errors import UserError
 
-MOST_CHOICES = 40  # more than these say nothing any more
-CALLED_HERE = {"gpu": "cuda"}  # by the letters, gpu is nearer to cpu
+MOST_CHOICES = 40  # longer lists are not shown
+CALLED_HERE = {"gpu": "cuda"}  # by spelling, gpu is nearer to cpu
 
 
 class ConfigError(UserError):
-    """One mistake in the configuration, or all at once, so that nobody has to meet them one by one."""
+    """One or more mistakes in the configuration, all reported at once."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__(*problems)
@@ -26,9 +26,9 @@ class ConfigError(UserError):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """`; did you mean 'depth'? (choices: activation, depth, width)`, as far as that can be said.
+    """Return `; did you mean 'depth'? (choices: activation, depth, width)`, or the part of it that is known.
 
-    Of too many choices those are listed that lie in the folder of `word`.
+    If there are too many choices, only those in the folder of `word` are listed.
     """
     known = sorted(choices)
     if not known:

@@ -1,4 +1,4 @@
-"""Turns what Hydra says of a mistake into one message that names the nearest legal choice."""
+"""Explanation of Hydra's errors in one message, with the nearest legal choice."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from vaebench.config.errors import ConfigError, did_you_mean
 from vaebench.errors import UserError
 
 NULL_GROUP = "Config group override must be a string or a list"
-"""What Hydra says, in a ValueError, to `model=null`."""
+"""Hydra's message, in a ValueError, for `model=null`."""
 
 NO_OPTION = re.compile(r"(?:In '[^']*': )?Could not load '([^']+)/([^'/]+)'")
-"""What Hydra says of a list of options."""
+"""Hydra's message for an unknown option in a list of options."""
 NOT_THERE = re.compile(r"(?:Could not (?:override|delete|delete from config\.)|but config group) '([^'@]+)'")
 CHOSEN_TWICE = re.compile(
     r"Multiple values for (\S+)\.|(\S+) appears more than once in the final defaults list"
@@ -28,8 +28,8 @@ CHOSEN_TWICE = re.compile(
 
 
 def is_mistake(error: BaseException) -> bool:
-    """Whether the person at the keyboard, rather than the code, can put it right."""
-    if isinstance(error, OSError):  # not those of a library that cannot be loaded, which name no file
+    """Return True if the error is a mistake of the user, not of the code."""
+    if isinstance(error, OSError):  # an OSError without a file is a library that cannot be loaded
         return error.filename is not None or isinstance(error, HydraException)
     return isinstance(error, (UserError, HydraException, OmegaConfBaseException, MarkedYAMLError)) or (
         isinstance(error, ValueError) and NULL_GROUP in str(error)
@@ -37,19 +37,19 @@ def is_mistake(error: BaseException) -> bool:
 
 
 def explain(error: BaseException) -> str:
-    """One message for the screen: this mistake, and those of the command line that Hydra did not get to."""
+    """Return one message: this mistake, and those of the command line that Hydra did not reach."""
     line = CommandLine.of(sys.argv[1:])
     problems: list[str] = []
     while True:
         problem, culprit = _diagnosis(error, line)
         problems.append(problem)
         rest = line.without(culprit)
-        if rest == line:  # it is in a file, so that nothing behind it can be seen
+        if rest == line:  # the mistake is in a file, which cannot be left out
             break
-        # Without the option that was meant, its keys would look misspelt.
+        # Without the intended option, overrides of its keys would look misspelt.
         line = rest.choices() if culprit in line.groups else rest
         try:
-            from vaebench.config.check import checked  # here, since it imports torch with the components
+            from vaebench.config.check import checked  # imported here because it imports torch
 
             checked(line.composed())
         except ConfigError as more:
@@ -63,11 +63,11 @@ def explain(error: BaseException) -> str:
 
 
 def _diagnosis(error: BaseException, line: CommandLine) -> tuple[str, str]:
-    """What is wrong, and the key or group on the command line that is to blame, or ''."""
+    """Return the problem, and the key or group on the command line that causes it, or ''."""
     message = str(error).strip()
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        if group.startswith("experiment/"):  # its files lie in folders, and are named with them
+        if group.startswith("experiment/"):  # the name of an experiment includes its folder
             group, name = "experiment", str(error.missing_cfg_file).removeprefix("experiment/")
         options = line.options(group) or error.options
         return (
@@ -93,35 +93,35 @@ def _diagnosis(error: BaseException, line: CommandLine) -> tuple[str, str]:
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         return f"{error.problem_mark.name}, line {error.problem_mark.line + 1}: {error.problem}", ""
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; paths.outputs=... names a folder that can be written", ""
+        return f"{error.filename}: {error.strerror}; choose a writable folder with paths.outputs=...", ""
     if isinstance(error.__cause__, OmegaConfBaseException):
         message += f"\n{error.__cause__}"
     return message, ""
 
 
 def _not_parsed(message: str) -> str:
-    """Why an override cannot be read: its syntax, or a character that Hydra takes in quotes alone."""
+    """Return why an override cannot be parsed: its form, or a character that needs quotes."""
     _, *rest = message.splitlines()
     if message.startswith("LexerNoViableAlt") or "token recognition error" in message:
-        return "a character that Hydra takes in quotes alone; write \"key='value'\""
+        return "contains a character that Hydra accepts only in quotes; write \"key='value'\""
     return f"expected key=value ({rest[0].split(' expecting ')[0]})"
 
 
 def _where(error: BaseException, key: str, line: CommandLine) -> str:
-    """The file that the mistake is in, unless it is on the command line."""
+    """Return the file that the mistake is in, as ` (in FILE)`; '' if it is on the command line."""
     file = re.match(r"In '(?!train'|hydra/)([^']+)': ", str(error).strip())
     return f" (in {file[1]}.yaml)" if file and line.without(key) == line else ""
 
 
 def _no_such_key(key: str, line: CommandLine) -> str:
-    """Names the first part of `key` that is not there, and what is there instead."""
+    """Return a message with the first part of `key` that does not exist, and the nearest existing keys."""
     if key.startswith("hydra"):
-        return f"{key}: no such key; `vaebench --cfg hydra` shows Hydra's own"
+        return f"{key}: no such key; `vaebench --cfg hydra` lists Hydra's keys"
     if "/" in key:
         return f"{key}: no such group{did_you_mean(key, line.groups)}"
     try:
         config = line.choices().composed()
-    except Exception:  # the choices may be part of the mistake
+    except Exception:  # the choices themselves may be wrong
         config = CommandLine.of([]).composed()
     everything = OmegaConf.to_container(config, resolve=False)
     here: Any = everything
@@ -131,10 +131,8 @@ def _no_such_key(key: str, line: CommandLine) -> str:
         if not isinstance(here, Mapping) or part not in here:
             break
         here = here[part]
-    else:  # the sweep's jobs have it
-        return (
-            f"{key}: in a sweep over options, Hydra wants the key in the default ones too; write ++{key}=..."
-        )
+    else:  # the first job of the sweep has the key
+        return f"{key}: the default options lack this key; in a sweep over options, write ++{key}=..."
     wrong = f"{'.'.join(path)}: no such key"
     if not isinstance(here, Mapping):
         return f"{wrong}; {'.'.join(path[:-1])} has no keys"

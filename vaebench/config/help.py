@@ -1,4 +1,4 @@
-"""`vaebench --help`: Hydra's own composes every file of every group, and takes longer with each."""
+"""Text of `vaebench --help`. Hydra's own help composes every file of every group, which is slow."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from vaebench.config.commandline import CommandLine
 TEXT = """\
 vaebench: how much does a VAE's latent code know about the data, and at what likelihood?
 
-One command trains, evaluates and files a run; the same command again goes on where it was.
+One command trains, evaluates and saves a run; the same command again resumes it.
 
   vaebench                                               a VAE on scikit-learn's digits, under a minute
   vaebench dataset=mnist evaluation=full                 another dataset, every measure
   vaebench -m dataset=mnist seed=0,1,2                   a sweep; add hydra/launcher=joblib for all cores
-  vaebench model.latent_dim=20 model.objective.beta=4    any number of the config below
-  vaebench fresh=true                                    a new version beside the old one
+  vaebench model.latent_dim=20 model.objective.beta=4    any value of the config below
+  vaebench fresh=true                                    a new version; the old one is kept
   vaebench --cfg job --resolve                           the composed config; nothing is run
   eval "$(vaebench -sc install=bash)"                    completion with TAB; --hydra-help has more flags
 
@@ -29,7 +29,7 @@ One command trains, evaluates and files a run; the same command again goes on wh
 
 
 def help_text(words: Sequence[str]) -> str:
-    """The help, with the config that the overrides among `words` compose."""
+    """Return the help text, with the config that the overrides among `words` compose."""
     line = CommandLine.of(words)
     groups = [(group, line.options(group)) for group in line.groups if "experiment/" not in group]
     listed = "\n".join(f"{group}: {', '.join(options)}" for group, options in groups if options)

@@ -43,7 +43,7 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of every value in a config that is no mapping."""
+    """Yield (dotted key, value) of every value in a config that is not a mapping."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from leaves(inner, f"{path}.{key}" if path else str(key))

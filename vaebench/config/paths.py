@@ -1,4 +1,4 @@
-"""Where the configuration files are: inside an installed package, beside it in a checkout."""
+"""Location of the configuration files: inside an installed package, next to it in a checkout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def conf_dir() -> str:
-    """The absolute path of `conf/`."""
+    """Return the absolute path of `conf/`."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "conf"
     return str(inside if inside.is_dir() else package.parent / "conf")

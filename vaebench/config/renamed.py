@@ -57,7 +57,7 @@ the option is left out of the hash; a stored config without the option gets it."
 
 
 def todays(config: Mapping[str, Any], advise: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """A config with today's names, whatever names it has; `advise` gets one line for each that changed."""
+    """Return a config with today's names; `advise` gets one line for each name that changed."""
 
     def node(value: Any, path: str) -> Any:
         if not isinstance(value, Mapping):
@@ -80,7 +80,7 @@ def todays(config: Mapping[str, Any], advise: Callable[[str], None] = lambda _: 
 
 
 def first_hashed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config of today's names with those that its hash is computed with."""
+    """Return a config of today's names with the names that its hash is computed with."""
     earlier = {new: old for old, new in reversed(MOVED.items())}
 
     def node(value: Any) -> Any:
@@ -101,5 +101,5 @@ def first_hashed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def todays_option(old: str) -> str | None:
-    """Today's name of an option of any class, or None where no option was called so."""
+    """Return today's name of a former option of any class, or None if no option had this name."""
     return next((names[old] for names in RENAMED.values() if old in names), None)

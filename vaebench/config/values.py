@@ -1,4 +1,4 @@
-"""One value against the annotation of its parameter, and what to say where it does not fit."""
+"""Check of one value against the annotation of its parameter, and the message if it does not fit."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from vaebench.config.errors import did_you_mean
 
 A_COMPONENT = "expected a component, a mapping with a _target_"
-A_SUITE = "expected components by name"
-NOT_IN_SUITE = "the suite has no {name!r} to set this of; choose one that has, or leave it out with ~{path}"
+A_SUITE = "expected a mapping of names to components"
+NOT_IN_SUITE = (
+    "the evaluation suite has no {name!r}; pick a suite that includes it, or drop this key with ~{path}"
+)
 
-EXPECTED = {  # by pydantic's name of the mistake
+EXPECTED = {  # pydantic's name of the error -> what was expected
     "callable_type": A_COMPONENT.removeprefix("expected "),
     "int_type": "an integer",
     "int_parsing": "an integer",
@@ -37,26 +39,27 @@ EXPECTED = {  # by pydantic's name of the mistake
 
 
 def as_annotated(value: Any, annotation: Any) -> Any:
-    """`value` in the annotation's type: 1 for a float is 1.0. Raises ValueError with what was expected."""
+    """Return `value` in the annotation's type: 1 becomes 1.0. Raises ValueError with what was expected."""
     try:
         legal = _adapter(annotation).validate_python(value)
     except ValidationError as error:
         raise ValueError(_expected(error, value)) from error
-    except TypeError as error:  # an annotation that is no type of values: a part, which must be a node
+    except TypeError as error:  # the annotation is that of a part, which needs a node
         raise ValueError(A_COMPONENT) from error
     if isinstance(value, bool) and not isinstance(legal, bool):
-        raise ValueError("expected a number")  # true is 1 to pydantic, not to us
+        raise ValueError("expected a number")  # pydantic converts true to 1
     return legal
 
 
 def wrong(path: str, value: Any, expected: str) -> str:
-    """`training.epochs = 'many': expected an integer`, and how an option of a group is chosen instead."""
-    said = {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
-    text = f"{path} = {said}: {expected}"
+    """Return `training.epochs = 'many': expected an integer`; for a group, also how to choose an option."""
+    shown = {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
+    text = f"{path} = {shown}: {expected}"
     if expected in (A_COMPONENT, A_SUITE) and isinstance(value, str):
         group = path.replace(".", "/")
         text += (
-            f"; choose one with {group}={value}, in a file with `override /{group}: {value}` in its defaults"
+            f"; choose an option with {group}={value}, or in a file with `override /{group}: {value}` in its "
+            f"defaults"
         )
     return text
 
@@ -67,8 +70,8 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
 
 
 def _expected(error: ValidationError, value: Any) -> str:
-    """In one line, with the nearest legal word where words are expected."""
-    # Of a union, the alternative `null` is not what was meant.
+    """Return what was expected, in one line; if it is one of several words, with the nearest."""
+    # For an optional value, report why it is not of the type, rather than that it is not null.
     details = [d for d in error.errors() if d["type"] != "none_required"] or error.errors()
     kind, context = details[0]["type"], details[0].get("ctx", {})
     bounds = {key: f"{bound:.12g}" for key, bound in context.items() if isinstance(bound, (int, float))}

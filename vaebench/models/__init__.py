@@ -1,1 +1,1 @@
-"""Encoder, posterior, prior, decoder and likelihood joined under one protocol."""
+"""Models: encoder, posterior, prior, decoder and likelihood under the contract of `vaebench.model`."""

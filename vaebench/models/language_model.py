@@ -1,4 +1,4 @@
-"""LanguageModel: p(x) without a code, what models of sentences are compared with."""
+"""LanguageModel: p(x) without a code, the baseline for VAEs of sentences."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from vaebench.ranges import Positive
 
 
 class LanguageModel(Model):
-    """p(x) of a decoder that sees the data, without a code: z, q(z|x) and p(z) have no units.
+    """p(x) of an autoregressive decoder, without a code: z, q(z|x) and p(z) have no units.
 
-    The KL is zero, and the ELBO, like any importance-weighted bound, is log p(x) itself. Parameters start
-    uniform in [-init_range, init_range]; null leaves the decoder as it starts by itself.
+    The KL is zero, and the ELBO, like any importance-weighted bound, equals log p(x). Parameters are
+    initialised uniformly in [-init_range, init_range]; null keeps the decoder's own initialisation.
     """
 
     has_latent: ClassVar = False
@@ -44,8 +44,8 @@ class LanguageModel(Model):
             uniform_init_(self, init_range)
 
     def encode(self, x: Tensor, kl_weight: Tensor | float = 1.0) -> Gaussian:
-        nothing = self.anchor.new_zeros(len(x), 0)
-        return Gaussian(nothing, nothing)
+        empty = self.anchor.new_zeros(len(x), 0)
+        return Gaussian(empty, empty)
 
     def prior_distribution(self) -> StandardNormal:
         return StandardNormal(0, like=self.anchor)
@@ -56,5 +56,5 @@ class LanguageModel(Model):
         return self.decoder(z.flatten(0, 1), x).unflatten(0, z.shape[:2])
 
     def log_px_z(self, z: Tensor, x: Tensor) -> Tensor:
-        # Every sample of a code without units is the same.
+        # All samples of a code without units are equal.
         return super().log_px_z(z[:1], x).expand(len(z), -1)

@@ -1,4 +1,4 @@
-"""LatentModel: the one class that joins encoder, posterior, prior, decoder and likelihood."""
+"""LatentModel, which joins encoder, posterior, prior, decoder and likelihood."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from vaebench.ranges import Count
 from vaebench.terms import Terms
 
 Factory = Callable[..., Any]
-"""A part whose options are set and whose sizes are not yet known."""
+"""Constructor of a part: its options are set, its sizes are not yet known."""
 
-# In an evaluation, where the pass through the decoder is kept to be differentiated:
-REFINED_AT_ONCE = 100  # data at most, and
-REFINED_NUMBERS = 2**25  # numbers that they are decoded to
+# Chunks of an iterative posterior in evaluation, which keeps the decoder's graph to differentiate it:
+REFINED_AT_ONCE = 100  # examples at most
+REFINED_NUMBERS = 2**25  # decoded numbers at most
 
 
 class LatentModel(Model):
-    """p(x|z) p(z) with q(z|x), from any parts that keep the contracts of their rooms."""
+    """p(x|z) p(z) with q(z|x), from any parts that keep the contracts of `vaebench.parts`."""
 
     has_latent: ClassVar = True
     has_density: ClassVar = True
@@ -52,7 +52,7 @@ class LatentModel(Model):
         self.spec = spec
         self.latent_dim = latent_dim
         self.convolution_dtype = convolution_dtype
-        """Of a convolutional decoder while the model trains; evaluations are in float32."""
+        """Precision of a convolutional decoder in training; evaluations use float32."""
         self.likelihood = require(likelihood(spec.input_shape), Likelihood, "model.likelihood")
         self.encoder = require(encoder(spec.input_shape), Encoder, "model.encoder")
         posterior_network = posterior(self.encoder.out_features, latent_dim)
@@ -66,16 +66,16 @@ class LatentModel(Model):
             )
         if self.prior.needs_gaussian_posterior and not self.posterior.is_amortised:
             raise UserError(
-                f"model.prior: {type(self.prior).__name__} is made of q(z|u) at its pseudo-inputs, which "
-                f"{type(self.posterior).__name__} would refine under the very prior that they make; use "
+                f"model.prior: {type(self.prior).__name__} is defined by the encoder; the iterative "
+                f"{type(self.posterior).__name__} would be optimised against a prior that depends on it; use "
                 f"model/posterior=diagonal or model/prior=standard."
             )
         parameters = self.likelihood.parameter_shape
         self.decoder = require_decoder(decoder(latent_dim, parameters, spec.input_shape), "model.decoder")
         if getattr(self.decoder, "has_data_init", False) and self.likelihood.kinds != {"binary"}:
             raise UserError(
-                "model.decoder.init_from_data=true is for model/likelihood=bernoulli, whose parameters are "
-                f"log odds, and those of {type(self.likelihood).__name__} are not; set it to false."
+                "model.decoder.init_from_data=true needs model/likelihood=bernoulli, whose parameters are "
+                f"log odds; those of {type(self.likelihood).__name__} are not. Set it to false."
             )
         self._is_convolutional = any(isinstance(module, nn.Conv2d) for module in self.decoder.modules())
 
@@ -130,7 +130,7 @@ class LatentModel(Model):
 
 @dataclass(frozen=True)
 class BatchELBO:
-    """`parts.ELBOFunction` of a model and a batch `x [B, *shape]`."""
+    """ELBO of a model on a batch `x [B, *shape]`; see `parts.ELBOFunction`."""
 
     model: LatentModel
     x: Tensor

@@ -1,4 +1,4 @@
-"""SentenceVAE: a LatentModel all of whose parameters start as those of Kim et al. do."""
+"""SentenceVAE: a LatentModel with the initialisation of Kim et al. (2018)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from vaebench.ranges import Count, Positive
 
 
 class SentenceVAE(LatentModel):
-    """A LatentModel whose parameters, those of the posterior too, start uniform in [-init_range, init_range].
+    """LatentModel with all parameters, also the posterior's, initialised in U(-init_range, init_range).
 
-    0.1 in Kim et al. (2018) and Dieng et al. (2019); null leaves each part as it starts by itself.
+    Kim et al. (2018) and Dieng et al. (2019) use 0.1; null keeps the own initialisation of each part.
     """
 
     def __init__(

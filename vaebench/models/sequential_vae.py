@@ -1,4 +1,4 @@
-"""The sequential VAE: a chain of VAEs, each of which makes a better image of the last one's."""
+"""Sequential VAE: a chain of VAEs, each of which improves the image of the one before."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ from vaebench.priors.standard import StandardPrior
 from vaebench.ranges import Count
 
 LEVELS = {"binary": 1, "uint8": 255}
-"""Of kinds of data that have levels, the largest in steps of one."""
+"""The largest level, as an integer, of the kinds of data that have levels."""
 
-FLIPPED = 0.1  # the share of pixels that denoising blackens, and of those that it whitens after
+FLIPPED = 0.1  # share of values that denoising sets to black, and then of those that it sets to white
 NOISE_STD = 0.1  # in units of images from -1 to 1
 
 
 class SequentialVAE(Model):
-    """x_t = g_t(x_{t-1}, z_t) with z_t ~ q_t(z_t|x), t = 1, ..., T; x_0 is nothing (Zhao et al. 2017,
-    arXiv 1702.08658, section 3.2).
+    """x_t = g_t(x_{t-1}, z_t) with z_t ~ q_t(z_t|x), t = 1, ..., T, where g_1 sees no image.
 
-    Each step has an encoder of the data, a generator and weights of its own, and its own objective,
-    log p_t(x|z_t, x_{t-1}) - KL(q_t(z_t|x) || N(0, I)): no gradient passes from a step to those before. Here
-    z is all T codes, one after the other, and `Terms.log_px_z` the sum of T log densities, so that the sum of
-    the objectives is the ELBO of these terms. That sum is no log density of x: there is no likelihood.
+    Zhao et al. (2017, arXiv 1702.08658), section 3.2. Each step has its own encoder of the data, generator
+    and weights, and its own objective, log p_t(x|z_t, x_{t-1}) - KL(q_t(z_t|x) || N(0, I)): no gradient
+    passes from a step to earlier ones. Here z is the concatenation of all T codes, and `Terms.log_px_z` the
+    sum of T log densities, so that the sum of the objectives is the ELBO of these terms. That sum is not a
+    log density of x: the model has no likelihood.
 
-    Inside, images are y = 2 x - 1 in [-1, 1] for x in [0, 1], and p_t(y|...) = N(y; y_t, std^2 I): a weight
-    of 1 / (2 std^2) on the squared error there, which is 4 times that of x. The authors' 16 is
-    std = sqrt(1/32). Samples are the means x_T, without pixel noise.
+    Internally, images are y = 2 x - 1 in [-1, 1] for x in [0, 1], and p_t(y|...) = N(y; y_t, std^2 I). The
+    squared error of y, which is 4 times that of x, thus has the weight 1 / (2 std^2). The authors' weight of
+    16 is std = sqrt(1/32). Samples are the means x_T, without pixel noise.
 
-    `channels` are of the levels of encoder and generator, each of half the size, `width` of the dense layers,
-    `codes` the units of a step's code that each level gives: T * sum(codes) in all. With `batch_norm`, batch
-    statistics in training and running ones in evaluation, so that a datum's code is its own (the authors'
-    code has batch statistics always). `denoising` shows the encoders, in training only, images with salt,
-    pepper and Gaussian noise, and leaves the targets clean.
+    `channels` has an entry for each level of encoder and generator; each level has half the resolution of the
+    one before. `width` is that of the dense layers. `codes` has the number of units that each level
+    contributes to the code of a step: z has T * sum(codes) units. `batch_norm` uses batch statistics in
+    training and running ones in evaluation, so that the code of an image does not depend on its batch (the
+    authors' code always uses batch statistics). `denoising` adds salt, pepper and Gaussian noise to the
+    encoders' input in training; the targets stay clean.
     """
 
     has_latent: ClassVar = True
@@ -66,21 +67,22 @@ class SequentialVAE(Model):
     ) -> None:
         if not channels or len(channels) != len(codes):
             raise UserError(
-                f"model.codes = {codes}: expected as many as model.channels = {channels}, one or more."
+                f"model.codes = {codes}: expected as many entries as model.channels = {channels}, "
+                f"at least one."
             )
         super().__init__()
         self.name = name
         self.spec = spec
         self.convolution_dtype = convolution_dtype
-        """Of the generators while the model trains; evaluations are in float32."""
+        """Precision of the generators in training; evaluations use float32."""
         self.num_steps = steps
         self.latent_dim = steps * sum(codes)
         self.denoising = denoising
         self.likelihood = likelihood(spec.shape)
         if not isinstance(self.likelihood, GaussianLikelihood) or self.likelihood.is_squashed:
             raise UserError(
-                "model.likelihood: a step gives an image, the mean of a Gaussian; expected "
-                "model/likelihood=gaussian with mean: linear."
+                "model.likelihood: each step outputs an image, the mean of a Gaussian; use "
+                "model/likelihood=gaussian with model.likelihood.mean=linear."
             )
         shape = image_shape(spec.shape, "model=sequential_vae", "vae")
         sizes: Any = {"channels": channels, "width": width, "codes": codes, "batch_norm": batch_norm}
@@ -109,7 +111,7 @@ class SequentialVAE(Model):
         return self.prior(self.encode)
 
     def chain(self, z: Tensor, stops: bool = False) -> Iterator[Tensor]:
-        """y_1, ..., y_T in [-1, 1] at codes `z [N, D]`, `[N, *shape]`; `stops` stops gradients between."""
+        """Yield y_1, ..., y_T in [-1, 1], `[N, *shape]`, at `z [N, D]`; `stops` blocks gradients between."""
         y = None
         reduced = self.training and self.convolution_dtype != torch.float32
         for generator, code in zip(self.decoder, z.chunk(self.num_steps, -1), strict=True):
@@ -122,7 +124,7 @@ class SequentialVAE(Model):
         return torch.stack([unscaled(y) for y in self.chain(z)])
 
     def decode(self, z: Tensor, x: Tensor | None = None) -> Tensor:
-        """The mean of the last step, in [-1, 1]."""
+        """Return the mean of the last step, in [-1, 1]."""
         *_, y = self.chain(z.flatten(0, 1))
         return y.unflatten(0, z.shape[:2])
 
@@ -138,26 +140,27 @@ class SequentialVAE(Model):
         return log_px_z
 
     def sample_x(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The mean of the last step, at the nearest level where data have levels."""
+        """Return the mean of the last step, rounded to the nearest level if the data have levels."""
         x = self.decode_image(z)
         last = LEVELS.get(self.spec.kind)
         return x if last is None else (x * last).round() / last
 
 
 def scaled(x: Tensor) -> Tensor:
-    """From [0, 1] to [-1, 1]."""
+    """Map [0, 1] to [-1, 1]."""
     return 2 * x - 1
 
 
 def unscaled(y: Tensor) -> Tensor:
-    """From [-1, 1] to [0, 1]."""
+    """Map [-1, 1] to [0, 1]."""
     return (y + 1) / 2
 
 
 def corrupted(y: Tensor) -> Tensor:
-    """Images in [-1, 1] with a tenth of all numbers at -1, then a tenth at 1, then N(0, 0.1^2), clipped.
+    """Return images in [-1, 1] with a tenth of all values set to -1, then a tenth to 1, then noise added.
 
-    As the authors' code does to data in [0, 1]; it also does so to theirs in [-1, 1], whose 0 is grey.
+    The noise is N(0, 0.1^2); the sum is clipped to [-1, 1]. The authors' code does the same to data in
+    [0, 1]; it sets values to 0 and 1 also in its data in [-1, 1], where 0 is grey.
     """
     y = torch.where(torch.rand_like(y) < FLIPPED, -1.0, y)
     y = torch.where(torch.rand_like(y) < FLIPPED, 1.0, y)

@@ -1,1 +1,1 @@
-"""What training minimises: reductions of Terms."""
+"""Training objectives: reductions of Terms to a loss."""

@@ -1,4 +1,4 @@
-"""The evidence lower bound with a KL warm-up of another start or shape."""
+"""Evidence lower bound with a KL warm-up of another start or shape."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from vaebench.objectives.elbo import ELBO
 from vaebench.ranges import Count, NonNegative, Positive, UnitInterval
 
 Shape = Literal["linear", "exponential"]
-"""Linear reaches beta after `warmup_epochs`; exponential comes nearer by a factor e in each of them."""
+"""linear: beta is reached after `warmup_epochs`. exponential: the distance to beta falls by a factor e in
+every `warmup_epochs`."""
 
 ALMOST = 3
-"""Warm-ups of an exponential one until it counts as over: 5 percent are left."""
+"""An exponential warm-up counts as over after this many times `warmup_epochs`: 5 percent are left."""
 
 
 class AnnealedELBO(ELBO):

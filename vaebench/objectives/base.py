@@ -1,4 +1,4 @@
-"""The contract between the training loop and an objective."""
+"""Base class of training objectives."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ Criterion = Literal["elbo", "reconstruction"]
 
 
 class Objective(nn.Module):
-    """Constructed with the number of steps in an epoch and the model; called at each step.
+    """Training objective, constructed with the number of steps per epoch and the model; called at each step.
 
-    Raises UserError in its constructor for a model that it cannot train. `num_samples` is how many draws of
-    z it wants. An objective with networks of its own makes their optimiser in `auxiliary_optimizer`; the loop
-    steps it on `Loss.auxiliary` and files both with the checkpoint.
+    Its constructor raises UserError for a model that it cannot train. `num_samples` is the number of samples
+    of z per example. An objective with its own networks returns their optimiser from `auxiliary_optimizer`;
+    the loop uses it to minimise `Loss.auxiliary`, and saves both in the checkpoint.
     """
 
     criterion: ClassVar[Criterion] = "elbo"
-    """By which validation number the best weights are chosen, and training stops early."""
+    """The validation number that selects the best weights and decides on early stopping."""
     num_samples: int = 1
     warmup_steps: int = 0
-    """Steps at the start during which the objective is not yet what it will be."""
+    """Number of steps at the start with another loss than later."""
 
     def forward(self, terms: Terms, step: Tensor, model: Model) -> Loss:
-        """`step` counts finished steps, as a scalar tensor on the device: schedules never leave it."""
+        """Return the loss. `step` is the number of finished steps, a scalar tensor on the device, so that
+        schedules of the objective are computed there."""
         raise NotImplementedError
 
     def kl_weight(self, step: Tensor) -> Tensor | float:
@@ -42,7 +43,7 @@ class Objective(nn.Module):
 
     @property
     def states_kl_weight(self) -> bool:
-        """Whether the class defines `kl_weight`."""
+        """True if the class defines `kl_weight`."""
         return type(self).kl_weight is not Objective.kl_weight
 
     def auxiliary_optimizer(self) -> torch.optim.Optimizer | None:

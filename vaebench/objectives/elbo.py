@@ -1,4 +1,4 @@
-"""The evidence lower bound, with its three usual knobs."""
+"""Evidence lower bound, with beta, KL warm-up and free bits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vaebench.terms import Terms
 class ELBO(Objective):
     """loss = -E_q[log p(x|z)] + beta_t KL(q(z|x) || p(z)), Kingma & Welling (2014), eq. 3.
 
-    `beta` weighs the KL (Higgins et al. 2017); it rises linearly from 0 over `warmup_epochs`
-    (Sønderby et al. 2016). `free_bits` is the KL in nats, averaged over the batch, below which a unit is
-    not pushed further (Kingma et al. 2016, eq. 15); without a closed-form KL it applies to the whole code.
-    The KL is the closed form where there is one, otherwise the mean over the draws.
+    `beta` is the weight of the KL (Higgins et al. 2017); it rises linearly from 0 over `warmup_epochs`
+    (Sønderby et al. 2016). `free_bits` is the KL in nats, averaged over the batch, below which the KL of a
+    unit has no gradient (Kingma et al. 2016, eq. 15); without a closed-form KL it applies to the whole code.
+    The KL is in closed form where there is one, otherwise the mean over the samples.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ELBO(Objective):
         return self.beta * self.warmup(step)
 
     def warmup(self, step: Tensor) -> Tensor | float:
-        """The factor on beta at `step`, from 0 to 1."""
+        """Return the factor on beta at `step`, from 0 to 1."""
         if self.warmup_steps == 0:
             return 1.0
         return (step / self.warmup_steps).clamp(max=1.0)

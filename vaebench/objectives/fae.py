@@ -1,4 +1,4 @@
-"""The Fisher auto-encoder: an ELBO that holds the posterior's Fisher information at a wanted value."""
+"""Fisher auto-encoder: an ELBO with a penalty that holds the posterior's Fisher information at a target."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from vaebench.ranges import Count, NonNegative
 from vaebench.terms import Terms
 
 Reading = Literal["mean", "trace", "per_dim_sum", "per_dim_mean"]
-"""What |J - F| means for D units, where the paper's equations have one: the mean over data and units within
-the bars (what its convolutional code does); the trace of each datum; the sum, or the mean, of |J_d - F|."""
+"""Definition of |J - F| for D units; the paper's equations have one unit. mean: J is the mean over data and
+units, as in the paper's convolutional code. trace: J is the sum over the units of a datum. per_dim_sum,
+per_dim_mean: the sum, or the mean, of |J_d - F| over units."""
 
 
 class FAE(ELBO):
     """loss = -ELBO + weight |J(z|x) - F|, Zheng et al. (2019, arXiv 1807.03723), eq. 7 with lambda_x = 0.
 
-    J_d = 1/sigma_d(x)^2 for a Gaussian posterior, in closed form (the published code draws it). Eqs. 9 and
-    11 have the sign of sigma^2 wrong; the KL here is the usual one.
+    J_d = 1/sigma_d(x)^2 for a Gaussian posterior, in closed form (the published code samples it). Eqs. 9
+    and 11 have the wrong sign of sigma^2; the KL here is the standard one.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class FAE(ELBO):
     ) -> None:
         if not model.has_gaussian_posterior:
             raise UserError(
-                "model.objective: FAE wants a posterior whose Fisher information has a closed form; "
+                "model.objective: FAE needs a posterior whose Fisher information has a closed form; "
                 "use model/posterior=diagonal."
             )
         super().__init__(
@@ -66,7 +67,7 @@ class FAE(ELBO):
         return Loss(total=elbo.total + self.weight * penalty, parts=parts)
 
     def penalty(self, information: Tensor) -> Tensor:
-        """|J - F| of the Fisher information `[B, D]` in this reading, a scalar."""
+        """Return |J - F| of the Fisher information `[B, D]`, as `reading` defines it, a scalar."""
         if self.reading == "mean":
             return (information.mean() - self.fisher).abs()
         if self.reading == "trace":

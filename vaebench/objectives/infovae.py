@@ -22,10 +22,11 @@ Kernel = Literal["rbf", "imq"]
 class InfoVAE(Objective):
     """loss = -E_q[log p(x|z)] + (1 - alpha) KL(q(z|x) || p(z)) + (alpha + lambda - 1) MMD^2(q(z), p(z)).
 
-    Zhao et al. (2017, arXiv 1706.02262), eq. 6, with lambda as `weight`; alpha may be negative. q(z) is the
-    batch's draws, compared with as many from the prior, for each of `num_samples` draws by itself, since
-    those of one datum are not independent. The kernel's h is `bandwidth` times D: under the prior, |a - b|^2
-    is 2 D on average. (The authors' RBF kernel has h = D^2, and counts each draw's distance to itself.)
+    Zhao et al. (2017, arXiv 1706.02262), eq. 6, with lambda as `weight`; alpha may be negative. The samples
+    of a batch represent q(z), and are compared with as many samples from the prior. With `num_samples` > 1
+    each sample of z per datum gives its own MMD^2, since the samples of one datum are not independent. The
+    kernel's h is `bandwidth` times D: under the prior, |a - b|^2 is 2 D on average. (The authors' RBF kernel
+    has h = D^2, and includes each sample's distance to itself.)
     """
 
     def __init__(
@@ -41,11 +42,11 @@ class InfoVAE(Objective):
     ) -> None:
         if alpha + weight < 1:
             raise UserError(
-                f"model.objective: with alpha = {alpha:g} and weight = {weight:g}, distance from the prior "
-                f"is a gain; the weight must be {1 - alpha:g} or more."
+                f"model.objective: with alpha = {alpha:g} and weight = {weight:g}, the MMD term would "
+                f"be maximised; weight must be {1 - alpha:g} or more."
             )
         if not model.has_latent:
-            raise UserError("model.objective: InfoVAE wants a model with a code; use model/objective=elbo.")
+            raise UserError("model.objective: InfoVAE needs a model with a code; use model/objective=elbo.")
         super().__init__()
         self.alpha = alpha
         self.weight = weight
@@ -69,9 +70,10 @@ class InfoVAE(Objective):
 
 
 def squared_mmd(a: Tensor, b: Tensor, kernel: Kernel, scale: float) -> Tensor:
-    """The unbiased MMD^2 between the laws of `a [..., N, D]` and `b [..., N, D]`, `[...]`; `scale` is h.
+    """Return the unbiased MMD^2 between the distributions of `a [..., N, D]` and `b [..., N, D]`, `[...]`.
 
-    Gretton et al. (2012), eq. 3, which may be negative. One draw of each, which has no pairs, gives zero.
+    Gretton et al. (2012), eq. 3, which may be negative; `scale` is h. With N = 1 there are no pairs, and the
+    result is zero.
     """
     num = a.shape[-2]
     if num == 1:
@@ -82,7 +84,7 @@ def squared_mmd(a: Tensor, b: Tensor, kernel: Kernel, scale: float) -> Tensor:
         return torch.exp(-squared / scale) if kernel == "rbf" else scale / (scale + squared)
 
     def within(u: Tensor) -> Tensor:
-        """The mean over pairs of different draws."""
+        """Return the mean over pairs of different samples."""
         pairs = similarity(u, u)
         own = pairs.diagonal(dim1=-2, dim2=-1).sum(-1)
         return (pairs.sum((-2, -1)) - own) / (num * (num - 1))

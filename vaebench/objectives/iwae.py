@@ -1,4 +1,4 @@
-"""The importance-weighted bound."""
+"""Importance-weighted bound (IWAE)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from vaebench.terms import Terms
 class IWAE(Objective):
     """loss = -E log 1/k sum_s p(x, z_s) / q(z_s|x), Burda et al. (2016, arXiv 1509.00519), eq. 8.
 
-    k is `num_samples`; with k = 1 it is the ELBO with the KL by Monte Carlo.
+    k is `num_samples`; with k = 1 this is the ELBO with a Monte Carlo estimate of the KL.
     """
 
     def __init__(self, steps_per_epoch: int, model: Model, *, num_samples: Count) -> None:
         super().__init__()
         if not model.has_density:
             raise UserError(
-                f"model/objective=iwae weighs p(x, z), and {type(model).__name__} has no likelihood; "
-                f"use the family's own objective."
+                f"model.objective: IWAE needs p(x, z), but {type(model).__name__} has no likelihood; use the "
+                f"objective of the model family."
             )
         self.num_samples = num_samples
 

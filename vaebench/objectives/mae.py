@@ -1,4 +1,4 @@
-"""The mutual autoencoder: an ELBO that holds a bound on the model's mutual information at a wanted value."""
+"""Mutual autoencoder: an ELBO with a penalty that holds a bound on the mutual information at a target."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from vaebench.ranges import Count, NonNegative
 from vaebench.terms import Terms
 
 Estimator = Literal["straight_through", "mean"]
-"""What r reads. straight_through: draws from p(x|z), with the gradient of their mean (exact where the noise
-is added to the mean, biased for binary x). mean: E[x|z] itself; the bound is then one on I(z; E[x|z]), which
-no noise limits, and no longer one on I(x; z)."""
+"""Input of r. straight_through: samples from p(x|z), with the gradient of their mean (exact where the noise
+is added to the mean, biased for binary x). mean: E[x|z]; Ihat is then a bound on I(z; E[x|z]), which no noise
+limits, and no longer on I(x; z)."""
 
 
 class MAE(ELBO):
     """loss = -ELBO + weight |Ihat - M|, Phuong et al. (2018); Zheng et al. (2019, arXiv 1807.03723), eq. 14.
 
-    Ihat = H(z) + E log r_w(z|x) over z ~ p(z), x ~ p(x|z) is at most the model's I(x; z), which it is at
-    r = p(z|x) (Barber & Agakov 2003); `information` is M, in nats. H(z) is -log p(z) at the draws of z: that
-    serves every prior, and has no noise where r is the prior. I(x; z) may exceed the differential entropy
-    H(z), and so may Ihat, but not with an r whose log variances are above -log(2 pi).
+    Ihat = H(z) + E log r_w(z|x) over z ~ p(z), x ~ p(x|z) is a lower bound on the model's I(x; z), with
+    equality at r = p(z|x) (Barber & Agakov 2003). `information` is M, in nats. H(z) is estimated by -log p(z)
+    at the samples of z: this works for every prior, and has no noise where r is the prior. I(x; z) may exceed
+    the differential entropy H(z), and so may Ihat, but not with an r whose log variances are above
+    -log(2 pi).
 
-    r_w is an encoder of its own, `network`, with Gaussian heads, whose log variance is clamped to
-    `logvar_range`. It always ascends E log r, at the constant rate of `optimizer`; the penalty teaches the
-    decoder alone (and a prior that has parameters). Raises UserError for models that draw pixel by pixel.
+    r_w is a separate encoder, `network`, with Gaussian heads, whose log variance is clamped to
+    `logvar_range`. It always maximises E log r, at the constant learning rate of `optimizer`; the penalty
+    trains only the decoder (and a prior that has parameters). Raises UserError for autoregressive decoders.
     """
 
     def __init__(
@@ -54,8 +55,8 @@ class MAE(ELBO):
     ) -> None:
         if not (model.has_density and model.decodes_in_parallel):
             raise UserError(
-                "model.objective: MAE draws from p(x|z) at every step, and wants a decoder that does so "
-                "at once, from z alone; use model/decoder=mlp."
+                "model.objective: MAE samples x at every step, so it needs a non-autoregressive decoder; "
+                "use model/decoder=mlp."
             )
         super().__init__(
             steps_per_epoch,
@@ -78,7 +79,7 @@ class MAE(ELBO):
         elbo = super().forward(terms, step, model)
         z = terms.p.rsample(len(terms.q))  # [B, D]
         x = self.read(z, model)
-        # Above M, the penalty would have r forget what it knows, and Ihat would no longer be near I(x; z).
+        # Above M, the penalty would make r worse, and Ihat would no longer be near I(x; z).
         constant = {name: parameter.detach() for name, parameter in self.inverse.named_parameters()}
         log_r = functional_call(self.inverse, constant, (x,)).log_prob(z)
         mi_bound = (log_r - terms.p.log_prob(z)).mean()
@@ -90,13 +91,13 @@ class MAE(ELBO):
         )
 
     def read(self, z: Tensor, model: Model) -> Tensor:
-        """The x of each code `z [B, D]`, `[B, *shape]`, with a gradient in the decoder."""
+        """Return the input of r for each code `z [B, D]`, `[B, *shape]`, with a gradient in the decoder."""
         mean = model.decode_mean(z.unsqueeze(0)).squeeze(0)
         if self.estimator == "mean":
             return mean
         with torch.no_grad():
-            drawn = model.sample_x(z)
-        return drawn + (mean - mean.detach())
+            sample = model.sample_x(z)
+        return sample + (mean - mean.detach())
 
 
 class Inverse(nn.Module):

@@ -1,4 +1,4 @@
-"""Reconstruction alone: a code that no prior holds back, and samples by a Markov chain."""
+"""Reconstruction alone, without a KL; samples come from a Markov chain."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from vaebench.terms import Terms
 class Unregularized(Objective):
     """loss = -E_q[log p(x|z)], Zhao et al. (2017, arXiv 1702.08658), eq. 5: R(q) = 0.
 
-    It is the ELBO's loss at beta = 0, but also chooses its weights by the reconstruction, since the ELBO
-    falls as the code learns more. No bound on log p(x), and no draw from the prior means anything: samples
-    come from the chain of eq. 6 (evaluation.markov_chain).
+    It is the ELBO's loss at beta = 0, but also selects the best weights by the reconstruction, since the
+    ELBO falls as the code learns more. Bounds on log p(x) and samples from the prior mean nothing for this
+    model: samples come from the Markov chain of eq. 6 (`evaluation.samples.markov_chain`).
     """
 
     criterion: ClassVar[Criterion] = "reconstruction"

@@ -1,1 +1,1 @@
-"""q(z|x): modules that make a distribution from the encoder's features."""
+"""Posteriors q(z|x): modules that map the encoder's features to a distribution."""

@@ -1,7 +1,7 @@
-"""Gradient descent with momentum, and how its end depends on its start and on the weights behind its slope.
+"""Gradient descent with momentum, and its vector-Jacobian products with respect to start and weights.
 
-An energy maps a point and the number of the step to a scalar, and gives the same for the same two: what it
-draws, it draws anew at each step, and the same again where it is asked again.
+An energy maps a point and the number of the step to a scalar, and is deterministic in both: its random
+numbers differ between steps, and are the same whenever it is evaluated at the same step.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Descent:
     momentum: float
     clip: Callable[[Tensor], Tensor]
     clip_back: float | None = None
-    """The longest that the gradient in x_k may be that comes back from later steps, for every k, and the
-    longest that all that a step adds to the gradient of the weights may be together. None gives the exact
-    gradient, which grows like a product of K Jacobians where a step is long for the energy's curvature."""
+    """Maximum norm in the backward pass, at every step k: of the gradient in x_k that comes from later steps,
+    and of the step's contribution to the gradient of all weights together. None gives the exact gradient,
+    which grows like a product of K Jacobians where a step is long for the energy's curvature."""
 
     def end(self, energy: Energy, start: Tensor) -> Tensor:
-        """x_K, without gradient."""
+        """Return x_K, without gradient."""
         point, velocity = start.detach(), torch.zeros_like(start)
         with torch.no_grad():
             for step in range(self.num_steps):
@@ -48,19 +48,19 @@ class Descent:
         return point
 
     def unrolled(self, energy: Energy, start: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        """x_K with its gradient in the start and in `weights`: exact, at the memory of all steps' graphs."""
+        """Return x_K with its exact gradient in `start` and `weights`; all steps' graphs stay in memory."""
         return self._steps(Exact(energy, weights, self.clip), start)
 
     def by_differences(
         self, energy: Energy, start: Tensor, weights: Sequence[Tensor], epsilon: float
     ) -> Tensor:
-        """The same from first derivatives of the energy alone, in float32 with a good deal of noise."""
+        """Return x_K with this gradient by finite differences of first derivatives; noisy in float32."""
         return self._steps(Differences(energy, weights, self.clip, epsilon), start)
 
     def as_published(
         self, energy: Energy, start: Tensor, weights: Sequence[Tensor], epsilon: float
     ) -> Tensor:
-        """x_K with what the authors' code takes for its gradient; `clip_back` has to be set."""
+        """Return x_K with the gradient that the authors' code computes; `clip_back` must be set."""
         assert self.clip_back is not None
         return self._steps(Published(energy, weights, self.clip, epsilon, self.clip_back), start)
 
@@ -76,7 +76,7 @@ class Descent:
 
 
 class _Steps(torch.autograd.Function):
-    """All steps there; and back, the recursion of Kim et al. (2018, algorithm 1)."""
+    """All steps as one function; its backward pass is the recursion of Kim et al. (2018, algorithm 1)."""
 
     @staticmethod
     def forward(
@@ -94,7 +94,7 @@ class _Steps(torch.autograd.Function):
     def backward(ctx: Any, of_point: Tensor) -> tuple[Tensor | None, ...]:
         descent = ctx.descent
         totals = [of_point.new_zeros(shape) for shape in ctx.weights]
-        carried = torch.zeros_like(of_point)  # by later velocities
+        carried = torch.zeros_like(of_point)  # the gradient in the velocity that comes from later steps
         for step in reversed(range(descent.num_steps)):
             of_velocity = carried + descent.lr * of_point
             of_slope, *of_weights = ctx.second.products(step, of_velocity)

@@ -1,4 +1,4 @@
-"""The mean-field Gaussian whose heads start as Skip-VAE's code has them."""
+"""Mean-field Gaussian posterior with the initialisation of Skip-VAE's code."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from vaebench.posteriors.diagonal import DiagonalPosterior
 
 
 class HeDiagonalPosterior(DiagonalPosterior):
-    """As DiagonalPosterior, the weights of both heads starting with variance 2 / fan_in.
+    """DiagonalPosterior whose heads have initial weights of variance 2 / fan_in.
 
-    That is larger than PyTorch's, by the square root of six: codes and their variances differ from datum to
-    datum from the first step on. Source: github.com/yoonkim/skip-vae, whose CNNVAE starts so.
+    Their standard deviation is sqrt(6) times PyTorch's default, so that codes and their variances differ
+    between data from the first step on. Source: CNNVAE of github.com/yoonkim/skip-vae.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The posterior by inverse autoregressive flow (Kingma et al. 2016, arXiv 1606.04934)."""
+"""Posterior by inverse autoregressive flow (Kingma et al. 2016, arXiv 1606.04934)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from vaebench.parts import ELBOFunction
 from vaebench.posteriors.diagonal import DiagonalPosterior
 from vaebench.ranges import AtLeastTwo, Count
 
-OPEN = 1.5  # added to s, so that a new step changes z little
-CODES_AT_A_TIME = 2**15  # in the mean
+OPEN = 1.5  # added to s, so that an untrained step changes z little
+CODES_AT_A_TIME = 2**15  # samples in a chunk of the posterior mean
 
 
 class Flow(nn.Module):
     """T steps z <- sigma z + (1 - sigma) m with (m, s) = MADE(z, h), sigma = sigmoid(s + 1.5): eqs. 10 to 14.
 
-    The order of the units is reversed from one step to the next. Both ways give the sum of log sigma over
-    steps and units, log |det dz/dz_0|, beside the code.
+    The order of the units is reversed from one step to the next. Both directions also return
+    log |det dz/dz_0|, the sum of log sigma over steps and units.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Flow(nn.Module):
         )
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """`z_0 [S, B, D]` and `context [B, F]` to `z_T` and its log determinant `[S, B]`; T passes."""
+        """Map `z_0 [S, B, D]` and `context [B, F]` to `z_T` and the log determinant `[S, B]`; T passes."""
         log_det = z.new_zeros(z.shape[:-1])
         for step in self.steps:
             mean, gate = step(z, context)
@@ -63,7 +63,7 @@ class Flow(nn.Module):
         return z, log_det
 
     def inverse(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """`z_T` to `z_0` and the log determinant at it, unit by unit: T D passes."""
+        """Map `z_T` to `z_0` and the log determinant there, unit by unit; T D passes."""
         log_det = z.new_zeros(z.shape[:-1])
         unit = torch.arange(z.shape[-1], device=z.device)
         for step in reversed(self.steps):
@@ -73,19 +73,19 @@ class Flow(nn.Module):
                 log_sigma = F.logsigmoid(gate + OPEN)
                 column = slice(number, number + 1)
                 center = mean[..., column]
-                found = center + (z[..., column] - center) * torch.exp(-log_sigma[..., column])
-                before = torch.where(unit == number, found, before)
+                value = center + (z[..., column] - center) * torch.exp(-log_sigma[..., column])
+                before = torch.where(unit == number, value, before)
             z = before
-            # The last pass saw all that any gate looks at.
+            # In the last pass, all units that a gate depends on are known.
             log_det = log_det + log_sigma.sum(-1)
         return z, log_det
 
 
 @dataclass(frozen=True)
 class Flowed:
-    """q(z|x), a diagonal Gaussian carried through a flow: log q(z) = log N(z_0) - log |det dz/dz_0|.
+    """q(z|x) as a diagonal Gaussian transformed by a flow: log q(z) = log N(z_0) - log |det dz/dz_0|.
 
-    It refers to the flow, and is what it is until the flow's weights change.
+    It refers to the flow, so that it changes with the flow's weights.
     """
 
     base: Gaussian
@@ -95,7 +95,7 @@ class Flowed:
     num_mean_draws: int
 
     def push(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """z `[S, B, D]` and log q(z|x) `[S, B]` of base noise `[S, B, D]`, or `[S, 1, D]` for all data."""
+        """Return z `[S, B, D]` and log q(z|x) `[S, B]` of noise `[S, B, D]`, or `[S, 1, D]` for all data."""
         z, log_det = self.flow(torch.addcmul(self.base.mean, self.base.std, noise), self.context)
         log_base = -0.5 * (noise.square() + self.base.logvar + LOG_2PI).sum(-1)
         return z, log_base - log_det
@@ -118,12 +118,12 @@ class Flowed:
 
     @cached_property
     def mean(self) -> Tensor:
-        """E[z], `[B, D]`, by Monte Carlo: there is no closed form. Without gradient.
+        """E[z], `[B, D]`, by Monte Carlo, without gradient: there is no closed form.
 
-        The draws come in pairs of noise and its negative, so that what a flow does linearly makes no error,
-        and are the same for every datum and at every call: a datum's mean depends on nothing but its q, and
-        where x has no say in q the mean does not move with x. A unit's standard error is below its posterior
-        standard deviation / sqrt(num_mean_draws / 2).
+        The noise comes in antithetic pairs, so that the linear part of a flow causes no error. It is the same
+        for every datum and at every call: the mean of a datum depends on its q only, and where q does not
+        depend on x neither does the mean. The standard error of a unit is below its posterior standard
+        deviation / sqrt(num_mean_draws / 2).
         """
         like = self.base.mean
         generator = torch.Generator(like.device).manual_seed(0)
@@ -145,7 +145,7 @@ class Flowed:
         base = self.base.to(device)
         if base.mean.device == self.base.mean.device:
             return self
-        flow = copy.deepcopy(self.flow).to(device)  # the model keeps its own where it is
+        flow = copy.deepcopy(self.flow).to(device)  # the model's own flow stays on its device
         return Flowed(base, self.context.to(device), flow, self.num_mean_draws)
 
     @staticmethod
@@ -156,10 +156,10 @@ class Flowed:
 
 
 class IAFPosterior(nn.Module):
-    """z_0 ~ N(mean(x), diag(exp(logvar(x)))), then `num_steps` steps of a flow that sees h(x).
+    """z_0 ~ N(mean(x), diag(exp(logvar(x)))), then `num_steps` steps of a flow given h(x).
 
     mean, logvar and h, of `context_dim` features, are linear in the encoder's features. Each step is a MADE
-    of `depth` hidden layers. `num_mean_draws` is how many draws the posterior mean is taken over.
+    of `depth` hidden layers. `num_mean_draws` is the number of samples for the posterior mean.
     """
 
     is_gaussian = False

@@ -1,4 +1,4 @@
-"""The second derivatives of a descent's energy times a vector: exactly, by differences, or as published."""
+"""Hessian-vector products of the SVI objective: exact, by finite differences, or as in the authors' code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ Clip = Callable[[Tensor], Tensor]
 
 @dataclass
 class SecondDerivatives(ABC):
-    """An energy at the points of one descent: slopes on the way there, their derivatives on the way back."""
+    """An energy at the points of one descent: slopes dE/dx for the forward pass, and their vector-Jacobian
+    products for the backward pass."""
 
     energy: Energy
     weights: Sequence[Tensor]
@@ -23,14 +24,14 @@ class SecondDerivatives(ABC):
 
     @abstractmethod
     def slope(self, point: Tensor, step: int) -> Tensor:
-        """dE/dx at the point of a step, as a constant. To be asked for each step in turn."""
+        """Return dE/dx at the point of a step, as a constant. Called for each step in turn."""
 
     @abstractmethod
     def products(self, step: int, of_clipped: Tensor) -> Sequence[Tensor]:
-        """What clip(dE/dx) . of_clipped has for a gradient in x, and in each weight, at that step's point."""
+        """Return the gradients of clip(dE/dx) . of_clipped in x and in each weight, at the step's point."""
 
     def through_clip(self, slope: Tensor, of_clipped: Tensor) -> Tensor:
-        """The gradient in the slope of one in the clipped slope."""
+        """Return the gradient in the slope, from `of_clipped`, the gradient in the clipped slope."""
         with torch.enable_grad():
             leaf = slope.detach().requires_grad_()
             return torch.autograd.grad(self.clip(leaf), leaf, of_clipped)[0]
@@ -38,7 +39,7 @@ class SecondDerivatives(ABC):
 
 @dataclass
 class Exact(SecondDerivatives):
-    """From the graph of every slope, kept until the descent's own is freed."""
+    """Exact products, from the graph of every slope, which is kept until the descent's own graph is freed."""
 
     graphs: list[tuple[Tensor, Tensor]] = field(default_factory=list, init=False)
 
@@ -52,7 +53,7 @@ class Exact(SecondDerivatives):
     def products(self, step: int, of_clipped: Tensor) -> Sequence[Tensor]:
         leaf, slope = self.graphs[step]
         of = (leaf, *self.weights)
-        if not slope.requires_grad:  # the energy is linear in both
+        if not slope.requires_grad:  # it depends neither on x nor on the weights
             return [torch.zeros_like(each) for each in of]
         direction = self.through_clip(slope, of_clipped)
         return torch.autograd.grad(
@@ -62,49 +63,50 @@ class Exact(SecondDerivatives):
 
 @dataclass
 class Differences(SecondDerivatives):
-    """From the slopes at x_k and at x_k + epsilon u (Kim et al. 2018, algorithm 1)."""
+    """Finite differences of the slopes at x_k and at x_k + epsilon u (Kim et al. 2018, algorithm 1)."""
 
     epsilon: float
-    found: list[tuple[Tensor, tuple[Tensor, ...]]] = field(default_factory=list, init=False)
+    computed: list[tuple[Tensor, tuple[Tensor, ...]]] = field(default_factory=list, init=False)
 
     def slope(self, point: Tensor, step: int) -> Tensor:
-        found = slopes(self.energy, point, step, self.weights)
-        self.found.append((point, found))
-        return found[0]
+        gradients = slopes(self.energy, point, step, self.weights)
+        self.computed.append((point, gradients))
+        return gradients[0]
 
     def products(self, step: int, of_clipped: Tensor) -> Sequence[Tensor]:
-        _, here = self.found[step]
+        _, here = self.computed[step]
         return self.quotients(here, self.beside(step, self.through_clip(here[0], of_clipped)))
 
     def beside(self, step: int, direction: Tensor) -> Sequence[Tensor]:
-        """The slopes, of the point and of the weights, at x_k + epsilon u."""
-        point, _ = self.found[step]
+        """Return the gradients in the point and in the weights at x_k + epsilon u."""
+        point, _ = self.computed[step]
         return slopes(self.energy, point + self.epsilon * direction, step, self.weights)
 
-    def quotients(self, here: Sequence[Tensor], there: Sequence[Tensor]) -> Sequence[Tensor]:
-        return [(b - a) / self.epsilon for a, b in zip(here, there, strict=True)]
+    def quotients(self, here: Sequence[Tensor], beside: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [(b - a) / self.epsilon for a, b in zip(here, beside, strict=True)]
 
 
 @dataclass
 class Published(Differences):
-    """As the authors' code takes the differences (github.com/harvardnlp/sa-vae, optim_n2n.py).
+    """Finite differences as in the authors' code (github.com/harvardnlp/sa-vae, optim_n2n.py).
 
-    It clips x's slope here, as the descent does and not to be differentiated; and all slopes beside, of x and
-    of the weights together, to `longest`. Where those are longer, what is divided by epsilon is a piece of
-    the slope itself, and what is passed on, clipped again, points along it: the start learns from the slope
-    of the energy at the start, and the weights from theirs at every step. That is no meta-gradient.
+    The code clips the slope at x_k, as the descent does, but does not differentiate this clip. At
+    x_k + epsilon u it clips the gradients in x and in the weights together, to the norm `longest`. Where
+    these are longer, the difference that is divided by epsilon is a part of the gradient itself, and the
+    result, clipped again, points along it: the start learns from the slope of the energy at the start, and
+    the weights learn from their gradients at every step. That is not a meta-gradient.
     """
 
     longest: float
 
     def products(self, step: int, of_clipped: Tensor) -> Sequence[Tensor]:
-        _, (slope, *of_weights) = self.found[step]
+        _, (slope, *of_weights) = self.computed[step]
         beside = shortened_together(self.beside(step, of_clipped), self.longest)
         return self.quotients([self.clip(slope), *of_weights], beside)
 
 
 def slopes(energy: Energy, point: Tensor, step: int, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The energy's gradients in the point and in each of the weights, as constants."""
+    """Return the energy's gradients in the point and in each of the weights, as constants."""
     with torch.enable_grad():
         leaf = point.detach().requires_grad_()
         return torch.autograd.grad(
@@ -113,13 +115,13 @@ def slopes(energy: Energy, point: Tensor, step: int, weights: Sequence[Tensor]) 
 
 
 def shortened(slope: Tensor, longest: float, dim: int | tuple[int, ...] | None = None) -> Tensor:
-    """`slope`, scaled down where its norm over `dim` is more than `longest`."""
+    """Return `slope`, scaled down where its norm over `dim` exceeds `longest`."""
     norm = torch.linalg.vector_norm(slope, dim=dim, keepdim=True)
     return slope * (longest / (norm + 1e-6)).clamp(max=1)
 
 
 def shortened_together(parts: Sequence[Tensor], longest: float) -> Sequence[Tensor]:
-    """All of `parts`, scaled down by one factor where they are longer than `longest` as one vector."""
+    """Return all of `parts`, scaled down by one factor if their joint norm exceeds `longest`."""
     if not parts:
         return parts
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in parts]))

@@ -1,4 +1,4 @@
-"""The mean-field Gaussian posterior of Zhao et al. (2017), whose standard deviations are bounded."""
+"""Mean-field Gaussian posterior of Zhao et al. (2017), with bounded standard deviations."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Inner = Annotated[float, Gt(0), Lt(1)]
 class SigmoidPosterior(nn.Module):
     """q(z|x) = N(mean(x), diag(std(x)^2)), std(x) = max(sigmoid(h(x)), min_std), mean and h linear.
 
-    Without a KL in the objective nothing else keeps the standard deviations from 0 and the mutual
-    information from infinity.
+    Without a KL in the objective, nothing else keeps the standard deviations above 0 and the mutual
+    information finite.
     """
 
     is_gaussian = True
@@ -29,7 +29,7 @@ class SigmoidPosterior(nn.Module):
         super().__init__()
         self.mean = nn.Linear(in_features, latent_dim)
         self.std = nn.Linear(in_features, latent_dim)
-        """Before the sigmoid."""
+        """h(x): the standard deviation before the sigmoid."""
         self.min_logvar = 2 * math.log(min_std)
 
     def forward(self, features: Tensor, elbo: ELBOFunction) -> Gaussian:

@@ -1,4 +1,4 @@
-"""Semi-amortised inference: the encoder's Gaussian, refined for each datum (Kim et al. 2018, 1802.02550)."""
+"""Semi-amortised posterior: the encoder's Gaussian, refined by SVI (Kim et al. 2018, arXiv 1802.02550)."""
 
 from __future__ import annotations
 
@@ -18,36 +18,38 @@ from vaebench.posteriors.second_derivatives import Energy, shortened
 from vaebench.ranges import Count, Momentum, NonNegativeInt, Positive
 
 Gradient = Literal["unrolled", "finite_difference", "as_published", "first_order"]
-"""What the encoder learns from, and the decoder beside its own gradient at the refined q. unrolled: the
-derivative through all steps, exactly. finite_difference: the same from differences of slopes; noisy in
-float32, nothing but noise in bfloat16. as_published: what the authors' code makes of these, whose clips leave
-little of the derivative and much of the ELBO's own slopes (second_derivatives.Published).
-first_order: as if the way from q_0 to q_K did not depend on q_0 nor on the decoder."""
+"""Gradient through the refinement, for the encoder, and for the decoder in addition to its gradient at the
+refined q. unrolled: the exact derivative through all steps. finite_difference: the same by differences of
+gradients; noisy in float32, nothing but noise in bfloat16. as_published: that of the authors' code, whose
+clips leave little of the derivative and much of the ELBO's own gradients (second_derivatives.Published).
+first_order: q_K - q_0 is treated as independent of q_0 and of the decoder."""
 
 Together = Literal["datum", "batch"]
-"""What one clip is over. batch: the mean (or log variance) of all data, as the authors' code, while the model
-trains. datum: each datum's own, at the norm that it has where all in a batch of `divisor` have the same."""
+"""Scope of one clip. batch: the mean (or log variance) of all data, as in the authors' code, in training; in
+evaluation as datum. datum: each datum on its own, to clip_norm / sqrt(divisor), the norm of each where
+`divisor` data of equal norm have the joint norm clip_norm."""
 
 
 class SVIPosterior(DiagonalPosterior):
-    """The diagonal Gaussian of the encoder, mean and log variance then refined by `num_steps` of SVI:
+    """Diagonal Gaussian of the encoder, whose mean and log variance are then refined by `num_steps` of SVI:
 
     v_{k+1} = momentum v_k - g_k, lambda_{k+1} = lambda_k + lr v_{k+1}, g_k = -d ELBO / d lambda_k / divisor,
 
-    with the KL weighed as the objective does at this step, and one draw of z. `divisor` stands for the
-    authors' batch, over which they take the mean before they differentiate: with 50, a datum's step is 1/50
-    of lr, in a batch of any size; with 1 it is lr. g is clipped to `clip_norm`, mean and log variance apart.
+    with the objective's KL weight at this training step, and one sample of z. `divisor` is the batch size of
+    the authors, who average over the batch before they differentiate: with 50, the step of a datum is 1/50 of
+    lr, in a batch of any size; with 1 it is lr. g is clipped to `clip_norm`, separately for mean and log
+    variance.
 
-    While the model trains, every datum and step has fresh noise. In evaluation the noise of a step is the
-    same for all data and at every call, drawn once, from the seed of the model's weights: q is then a
-    function of x alone, whatever else is in the batch, and no unit looks active that only moved with noise.
-    What another noise would have given is in no standard error; other seeds have other noise.
+    In training, every datum and step has fresh noise. In evaluation, the noise of a step is the same for all
+    data and at every call; it is sampled once, from the seed of the model's weights. There, q is a function
+    of x alone, independent of the rest of the batch, and noise alone makes no unit look active. No standard
+    error includes the effect of this noise; other seeds have other noise.
 
-    With `clip_back` the gradient that comes back through the steps is clipped to `clip_norm` before each of
-    them, mean and log variance and all data together, and so is all that a step adds to the gradient of the
-    weights, as in the authors' code; without, it is exact, and grows without bound where the steps are long
-    for the ELBO's curvature, which they become in training.
-    `logvar_range` holds before and after. `epsilon` is the reach of differences.
+    With `clip_back`, the gradient that comes back through the steps is clipped to `clip_norm` at each of
+    them, mean, log variance and all data together; so is the contribution of each step to the gradient of the
+    weights, as in the authors' code. Without it the gradient is exact, and grows without bound where the
+    steps are long for the ELBO's curvature, which they become in training.
+    `logvar_range` holds before and after the refinement. `epsilon` is the step of the finite differences.
     """
 
     is_amortised = False
@@ -73,8 +75,8 @@ class SVIPosterior(DiagonalPosterior):
         super().__init__(in_features, latent_dim, logvar_range=logvar_range)
         if gradient == "as_published" and (clip_norm is None or not clip_back):
             raise UserError(
-                "model.posterior.gradient=as_published is made of clips; "
-                "set model.posterior.clip_norm and clip_back=true."
+                "model.posterior.gradient=as_published requires clip_norm and clip_back=true; set "
+                "model.posterior.clip_norm=5 and model.posterior.clip_back=true."
             )
         self.descent = Descent(num_steps, lr, momentum, self.clip, clip_norm if clip_back else None)
         self.divisor = divisor
@@ -82,7 +84,7 @@ class SVIPosterior(DiagonalPosterior):
         self.clip_over = clip_over
         self.gradient = gradient
         self.epsilon = epsilon
-        # Of a generator apart, so that with any number of steps the weights start as they do without.
+        # A separate generator, so that the initial weights do not depend on the number of steps.
         generator = torch.Generator().manual_seed(torch.initial_seed())
         self.register_buffer("noise", torch.randn(num_steps, latent_dim, generator=generator))
 
@@ -103,7 +105,7 @@ class SVIPosterior(DiagonalPosterior):
         return self.gaussian(*refined)
 
     def energy(self, elbo: ELBOFunction) -> Energy:
-        """-ELBO / divisor, summed over a batch, at mean and log variance `[2, B, D]`."""
+        """Return -ELBO / divisor, summed over a batch, as a function of `[mean, logvar]`, `[2, B, D]`."""
         seeds = torch.randint(2**62, (self.descent.num_steps,)).tolist() if self.training else []
 
         def energy(point: Tensor, step: int) -> Tensor:
@@ -116,7 +118,7 @@ class SVIPosterior(DiagonalPosterior):
         return energy
 
     def clip(self, slope: Tensor) -> Tensor:
-        """`[2, B, D]`, scaled down where it is longer than `clip_norm`."""
+        """Return `slope [2, B, D]`, clipped to the norm `clip_norm`."""
         if self.clip_norm is None:
             return slope
         whole = self.clip_over == "batch" and self.training
@@ -125,12 +127,13 @@ class SVIPosterior(DiagonalPosterior):
 
 
 def twice_differentiable(elbo: ELBOFunction) -> AbstractContextManager[Any]:
+    """Return a context without cuDNN for recurrent decoders: its LSTM has no second derivatives."""
     return torch.backends.cudnn.flags(enabled=False) if elbo.is_recurrent else nullcontext()
 
 
 @contextmanager
 def repeatable(seed: int, device: torch.device) -> Iterator[None]:
-    """Within, the random numbers of `seed`; after, those of before."""
+    """Use the random numbers of `seed` within the context, and restore the former state after it."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

@@ -1,1 +1,1 @@
-"""p(z): modules that make a distribution, given the encoder."""
+"""Priors p(z): modules that return a distribution, given the encoder."""

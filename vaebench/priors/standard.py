@@ -1,9 +1,9 @@
-"""The standard normal prior.
+"""Standard normal prior.
 
-The contract that every prior keeps: constructed with the latent size and the shape of one datum, and called
-with `encode` (x -> q(z|x)) to give p(z), once per training step and once per evaluation. `encode` is there
-for priors that are mixtures of posteriors; `needs_gaussian_posterior` says whether it must give Gaussians,
-`kinds`, where it is there, which data it fits.
+The contract of a prior is `parts.PriorNetwork`. A prior is constructed with the latent size and the shape of
+one example, and called with `encode` (x -> q(z|x)) to return p(z), once per training step and once per
+evaluation. `encode` is for priors that are mixtures of posteriors; `needs_gaussian_posterior` says whether it
+must return Gaussians. The optional `kinds` says which data the prior fits.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from vaebench.ranges import Count, NonNegative, UnitInterval
 
 @dataclass(frozen=True)
 class Mixture:
-    """1/K sum_k N(mean_k, diag(exp(logvar_k))), components `[K, D]`."""
+    """Mixture 1/K sum_k N(mean_k, diag(exp(logvar_k))), components `[K, D]`."""
 
     components: Gaussian
 
@@ -26,7 +26,7 @@ class Mixture:
         return self.components[chosen].rsample(1, generator)[0]
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """`z [..., D]` -> `[...]`, in two matrix products rather than K x D numbers a datum."""
+        """Return log p(z), `[...]`, of `z [..., D]`, in two matrix products, not K x D numbers a code."""
         pairs = self.components.log_prob_pairs(z.flatten(0, -2))
         log_density = torch.logsumexp(pairs, -1) - math.log(len(self.components))
         return log_density.unflatten(0, z.shape[:-1]).to(z.dtype)
@@ -35,13 +35,13 @@ class Mixture:
 class VampPrior(nn.Module):
     """p(z) = 1/K sum_k q(z|u_k), eq. 9; pseudo-inputs u_k are learned and clamped to [0, 1].
 
-    They start at N(init_mean, init_std), as in the authors' code. There is no closed-form KL: objectives and
-    evaluators take its Monte Carlo form. A batch-normalising encoder takes the pseudo-inputs for a batch of
-    their own while it trains; the running statistics that it has afterwards mix them with the data.
+    Their initial values are from N(init_mean, init_std^2), as in the authors' code. There is no closed-form
+    KL: objectives and evaluators estimate it by Monte Carlo. In training, a batch-normalising encoder treats
+    the pseudo-inputs as a batch of their own; its running statistics mix them with the data.
     """
 
-    kinds: ClassVar = frozenset({"binary", "unit", "uint8"})  # which lie where the pseudo-inputs do
-    needs_gaussian_posterior = True  # whose density at another datum's code has a closed form
+    kinds: ClassVar = frozenset({"binary", "unit", "uint8"})  # data in [0, 1], as the pseudo-inputs are
+    needs_gaussian_posterior = True  # for the density q(z|u) at any z
 
     def __init__(
         self,

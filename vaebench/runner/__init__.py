@@ -1,1 +1,1 @@
-"""From a config to a filed result: run directory, training loop, checkpoints, records."""
+"""Execution of a run: run directory, training loop, checkpoints, stored results."""

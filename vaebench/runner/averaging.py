@@ -1,4 +1,4 @@
-"""Polyak averaging: what a training judges and keeps are averages of the weights that it moves."""
+"""Polyak averaging: training validates and keeps averages of the weights that it optimises."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from torch.optim import Adam, Optimizer
 
 @runtime_checkable
 class Averages(Protocol):
-    """An optimiser that keeps averages of the weights it moves, in its `state_dict`."""
+    """Optimiser that keeps averages of the weights it optimises, in its `state_dict`."""
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Within, the weights are their averages."""
+        """Return a context within which the model has the averaged weights."""
         ...
 
 
 def weights_to_keep(optimizer: Optimizer) -> AbstractContextManager[None]:
-    """Within, the model has the weights to validate and keep: averages, where the optimiser has them."""
+    """Return a context within which the model has the weights to validate and keep.
+
+    These are the averages if the optimiser keeps averages, otherwise the current weights.
+    """
     return optimizer.averaged() if isinstance(optimizer, Averages) else nullcontext()
 
 
 class AveragedAdam(Adam):
-    """Adam that averages the weights w which it moves: after step t, a <- a + (1 - d) / (1 - d^t) (w - a).
+    """Adam that averages its weights w: after step t, a <- a + (1 - d) / (1 - d^t) (w - a), d = `decay`.
 
-    That is the mean of the weights after the steps so far, each counted `decay` = d times as much as the next
-    (Polyak & Juditsky 1992, as in PixelCNN++'s code, whose average also keeps d^t of what is before the first
-    step). Buffers, as the running moments of batch normalisation, are not averaged.
+    The average a is the weighted mean of the weights after each step so far; each step has d times the weight
+    of the next (Polyak & Juditsky 1992). PixelCNN++'s code does the same, but also gives weight d^t to the
+    initial weights. Buffers, such as the running moments of batch normalisation, are not averaged.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, decay: float, **options: Any) -> None:
@@ -53,7 +56,10 @@ class AveragedAdam(Adam):
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Copied in and out, so that whoever holds the weights' memory, as a CUDA graph does, sees them."""
+        """Put the averages into the model within the context, and the current weights back after it.
+
+        They are copied in place, so that a CUDA graph, which holds the weights' memory, reads them.
+        """
         moved = [weights for group in self.param_groups for weights in self._moved(group)]
         before = [weights.detach().clone() for weights in moved]
         _copy(moved, self._averages(moved))
@@ -63,7 +69,7 @@ class AveragedAdam(Adam):
             _copy(moved, before)
 
     def _moved(self, group: dict[str, Any]) -> list[Tensor]:
-        """Those weights of a group that had a gradient so far."""
+        """Return the weights of a group that have had a gradient so far."""
         return [weights for weights in group["params"] if weights in self.state]
 
     def _averages(self, moved: list[Tensor]) -> list[Tensor]:

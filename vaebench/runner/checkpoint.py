@@ -1,4 +1,4 @@
-"""Checkpoints: the latest two and the best, each with its hash, none of which can run code when loaded."""
+"""Checkpoints: the latest two and the best, each with its SHA-256; loading one cannot execute code."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ KEEP = 2
 
 
 class Checkpoints:
-    """A folder of `step-<n>.pt` and `best.pt`, with `index.json`, which alone says which of them count.
+    """Folder of `step-<n>.pt` and `best.pt`; only files that its `index.json` lists are valid.
 
-    A file enters the index after it is on disk with its SHA-256, so a kill at any moment leaves the index
-    naming whole files only.
+    The index lists a file, with its SHA-256, only after the file is on disk. If the process is killed at any
+    moment, the index still lists complete files only.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +34,7 @@ class Checkpoints:
         self._index = folder / "index.json"
 
     def save(self, step: int, state: State) -> None:
-        """File the state after `step` steps and forget all but the latest two."""
+        """Save the state after `step` steps and remove all but the latest two."""
         index = self._read_index()
         name = f"step-{step:08d}.pt"
         index[name] = self._write(name, state)
@@ -47,13 +47,13 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
 
     def save_best(self, state: State) -> None:
-        """File the weights that the evaluation uses; that they are there says that training has ended."""
+        """Save the weights that the evaluation uses; the file exists only if the training has ended."""
         index = self._read_index()
         index["best.pt"] = self._write("best.pt", state)
         write_json(self._index, index)
 
     def latest(self) -> State | None:
-        """The newest whole checkpoint of the training, or None; a corrupt one is passed over, and named."""
+        """Return the newest intact training checkpoint, or None; log a warning for each corrupt one."""
         names = sorted((key for key in self._read_index() if key.startswith("step-")), reverse=True)
         for position, name in enumerate(names):
             state = self._load(name)
@@ -64,19 +64,19 @@ class Checkpoints:
         return None
 
     def best(self) -> State | None:
-        """The weights of the finished training, or None."""
+        """Return the weights of the finished training, or None."""
         if "best.pt" not in self._read_index():
             return None
         state = self._load("best.pt")
         if state is None:
-            log.warning("%s is corrupt; making it again from the latest checkpoint", self.folder / "best.pt")
+            log.warning("%s is corrupt; resuming the training to write it again", self.folder / "best.pt")
         return state
 
     def _read_index(self) -> dict[str, str]:
         try:
             return read_json(self._index) or {}
         except UserError as error:
-            log.warning("%s; starting from the beginning", error)
+            log.warning("%s Without it, training starts from the beginning.", error)
             return {}
 
     def _write(self, name: str, state: State) -> str:
@@ -87,7 +87,7 @@ class Checkpoints:
         return hashlib.sha256(content).hexdigest()
 
     def _load(self, name: str) -> State | None:
-        """The state, or None where the file is missing or, by its hash, not the one that was written."""
+        """Return the state, or None if the file is missing or its hash is not the one in the index."""
         path = self.folder / name
         try:
             content = path.read_bytes()
@@ -97,15 +97,16 @@ class Checkpoints:
             return None
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch's, about pickles that it did not write
+                warnings.simplefilter("ignore")  # torch warns about pickles that it did not write
                 state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             if "GLOBAL" in str(error) or content[:1] == pickle.PROTO:
                 raise ConfigError(
-                    f"{path} was refused: it holds objects other than tensors and plain values, which no "
-                    f"checkpoint of vaebench does. Nothing in it was executed. Remove it, or use fresh=true."
+                    f"{path} was refused: it contains objects other than tensors and plain values, which a "
+                    f"checkpoint of vaebench never contains. Nothing in it was executed. Remove it, or use "
+                    f"fresh=true for a new version of the run."
                 ) from error
             return None
-        except Exception:  # broken bytes make the unpickler fail in any way
+        except Exception:  # corrupt bytes can raise any exception in the unpickler
             return None
         return state

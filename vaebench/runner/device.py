@@ -14,28 +14,28 @@ from hydra.types import RunMode
 from vaebench.config.errors import ConfigError
 
 
-def resolve_device(wanted: str) -> torch.device:
-    """`auto` is CUDA, then CPU. Raises ConfigError where the device is not there.
+def resolve_device(name: str) -> torch.device:
+    """Return the device; `auto` is CUDA if available, otherwise the CPU. Raises ConfigError if it is missing.
 
-    Apple's MPS has no float64 and has not been tried: it is there for who names it.
+    Apple's MPS has no float64 and is untested, so that `auto` never chooses it.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if wanted == "auto":
-        return torch.device("cuda" if there["cuda"] else "cpu")
-    if not there[wanted]:
-        choices = ", ".join(["auto", *(name for name, available in there.items() if available)])
-        raise ConfigError(f"runtime.device = {wanted!r}: there is none here (choices: {choices})")
-    return torch.device(wanted)
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device("cuda" if available["cuda"] else "cpu")
+    if not available[name]:
+        choices = ", ".join(["auto", *(other for other, is_available in available.items() if is_available)])
+        raise ConfigError(f"runtime.device = {name!r}: no such device on this machine (choices: {choices})")
+    return torch.device(name)
 
 
-def set_threads(wanted: int | None) -> None:
-    """As many CPU threads as asked for, otherwise the machine's cores shared among the sweep's jobs."""
+def set_threads(threads: int | None) -> None:
+    """Set the number of CPU threads; None shares the machine's cores among the parallel jobs of a sweep."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(wanted or max(1, cores // _parallel_jobs(cores)))
+    torch.set_num_threads(threads or max(1, cores // _parallel_jobs(cores)))
 
 
 def _parallel_jobs(cores: int) -> int:
-    """How many jobs of this sweep run beside each other on this machine, as the launcher's config says."""
+    """Return how many jobs of this sweep run in parallel on this machine, from the launcher's config."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return 1
     launcher: Mapping[str, Any] = HydraConfig.get().launcher or {}
@@ -45,9 +45,10 @@ def _parallel_jobs(cores: int) -> int:
 
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
-    """Float32 matrix products in this precision within, convolutions and LSTMs too; in the former one after.
+    """Set the precision of float32 matrix products, convolutions and LSTMs within the context.
 
-    PyTorch's switch is of matrix products alone, and cuDNN's TensorFloat-32 is on by default.
+    The former precision is restored after it. PyTorch's own switch covers matrix products only, and cuDNN's
+    TensorFloat-32, for convolutions and LSTMs, is on by default.
     """
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision(precision)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class RunFailedError(UserError):
-    """The run ended without all of its numbers; its directory says which are missing."""
+    """Failure of an evaluator; status.json names the failed ones, and run.log has their tracebacks."""
 
 
 def run(cfg: DictConfig) -> Mapping[str, Any]:
@@ -54,11 +54,11 @@ def run(cfg: DictConfig) -> Mapping[str, Any]:
             rundir.set_status("interrupted", reason=signal.signal_name)
             log.warning("Interrupted by %s; the same command resumes the run.", signal.signal_name)
             raise
-        except KeyboardInterrupt:  # a second one, which does not wait for the end of the step
+        except KeyboardInterrupt:  # a second Ctrl-C does not wait for the end of the step
             rundir.set_status("interrupted", reason="SIGINT, twice")
             raise
         except BaseException as error:
-            log.debug("The run failed:\n%s", traceback.format_exc())  # to run.log; the caller shows it
+            log.debug("The run failed:\n%s", traceback.format_exc())  # for run.log; the caller prints it
             rundir.set_status("failed", reason=f"{type(error).__name__}: {error}")
             raise
         record(experiment, results)
@@ -156,7 +156,7 @@ def record(experiment: Experiment, results: Results) -> None:
 
 
 def report(experiment: Experiment, results: Results) -> Mapping[str, Any]:
-    """Print the main numbers and the run directory."""
+    """Print the main numbers and the run directory; return the content of results.json."""
     print(summary_table(suite_entries(experiment, results), results.content, experiment.rundir.path))
     return results.content
 
@@ -173,7 +173,7 @@ def suite_entries(experiment: Experiment, results: Results) -> list[Entry]:
 
 
 def identity(experiment: Experiment) -> dict[str, Any]:
-    """Return what results.json says about its run."""
+    """Return the facts that identify the run in results.json."""
     name = run_name(experiment.rundir.path)
     return {
         "dataset": name.dataset,

@@ -1,4 +1,4 @@
-"""The training loop. It knows no evaluator, no objective and no dataset by name."""
+"""Training loop, which knows no evaluator, objective or dataset by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vaebench.objectives.base import Objective
 from vaebench.runner import training_warnings as alarms
 from vaebench.runner.averaging import weights_to_keep
 from vaebench.runner.checkpoint import State
-from vaebench.runner.meter import Meter, NotFiniteError
+from vaebench.runner.meter import REMEDIES, Meter, NotFiniteError
 from vaebench.runner.schedules import SeesValidation
 from vaebench.runner.step import Step
 from vaebench.seeding import random_state, restore_random_state
@@ -31,7 +31,7 @@ Numbers = dict[str, float]
 
 @dataclass
 class Progress:
-    """Where a training stands; with the modules' states, all that a resumed one needs."""
+    """Progress of a training; with the states of its modules, everything that resuming needs."""
 
     step: int = 0
     epoch: int = 0
@@ -39,19 +39,19 @@ class Progress:
     batch: int = 0
     """Finished batches of the current epoch."""
     best_value: float = -float("inf")
-    """Of the objective's criterion, on validation data."""
+    """Best value of the objective's criterion on validation data."""
     best_epoch: int = 0
     impatience: int = 0
-    """Epochs without a better value."""
+    """Epochs since the last better value, not counting the first `Training.patient_epochs`."""
     seconds: float = 0.0
     """Training time so far, over all attempts."""
     stopped: str = ""
-    """Why the training ended, once it has."""
+    """Why the training ended; empty until then."""
 
 
 @dataclass
 class Training:
-    """What the loop works on and whom it tells. All state that changes is in here, and in `state()`."""
+    """State and callbacks of the training loop. All mutable state is in here, and in `state()`."""
 
     model: Model
     objective: Objective
@@ -80,12 +80,12 @@ class Training:
         self.saved_at = self.clocked_at = time.monotonic()
 
     def clock(self) -> float:
-        """Seconds since the last call."""
+        """Return the seconds since the last call."""
         before, self.clocked_at = self.clocked_at, time.monotonic()
         return self.clocked_at - before
 
     def state(self) -> State:
-        """Everything that decides what comes next, as tensors and plain values."""
+        """Return everything that determines the rest of the training, as tensors and plain values."""
         auxiliary = self.auxiliary_optimizer
         return {
             "progress": asdict(self.progress),
@@ -101,7 +101,7 @@ class Training:
 
     def load_state(self, state: State) -> None:
         progress = dict(state["progress"])
-        if "best_elbo" in progress:  # of a checkpoint from before objectives had a criterion
+        if "best_elbo" in progress:  # an old checkpoint, from before objectives had a criterion
             progress["best_value"] = progress.pop("best_elbo")
         self.progress = Progress(**progress)
         self.model.load_state_dict(state["model"])
@@ -110,7 +110,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         if self.auxiliary_optimizer:
-            # "own_optimizer" is what checkpoints of version 0.1 call it.
+            # Checkpoints of version 0.1 call it "own_optimizer".
             name = "auxiliary_optimizer" if "auxiliary_optimizer" in state else "own_optimizer"
             self.auxiliary_optimizer.load_state_dict(state[name])
         self.meter.load_state_dict(state["meter"])
@@ -119,9 +119,10 @@ class Training:
 
 
 def fit(training: Training) -> None:
-    """Train to the end, to the end of patience, or to a requested stop; the caller looks at `progress`.
+    """Train until a limit is reached or a stop is requested; the caller reads `progress`.
 
-    Raises NotFiniteError with the first step at which something was not finite.
+    The limits are the number of steps, the patience, and the end that a schedule sets. Raises NotFiniteError
+    with the first step at which a quantity was not finite.
     """
     progress = training.progress
     label = {"initial": progress.step, "total": training.num_steps, "disable": not training.show_bar}
@@ -138,7 +139,7 @@ def fit(training: Training) -> None:
 
 
 def run_epoch(training: Training, bar: tqdm[Any]) -> None:
-    """What is left of the current epoch; checkpoints on its way, and ends early on a requested stop."""
+    """Train the rest of the current epoch, saving checkpoints; return early if a stop is requested."""
     progress = training.progress
     training.model.train()
     while progress.batch < len(training.batches) and progress.step < training.num_steps:
@@ -156,19 +157,19 @@ def run_epoch(training: Training, bar: tqdm[Any]) -> None:
 
 
 def save(training: Training) -> None:
-    """A checkpoint of now; the time it takes does not count as training."""
+    """Save a checkpoint; the time that this takes does not count as training time."""
     training.progress.seconds += training.clock()
     training.save(training.progress.step, training.state())
     training.saved_at = training.clocked_at = time.monotonic()
 
 
 def finish_epoch(training: Training) -> dict[str, Any]:
-    """Validate, keep the best weights, decide whether to go on, and record the epoch's line."""
+    """Validate, keep the best weights, decide whether the training ends, and record the epoch line."""
     progress = training.progress
     train = training.meter.read()
     valid = training.validate()
     if not abs(valid["elbo"]) < float("inf"):
-        raise NotFiniteError(f"The validation ELBO was not finite after step {progress.step}.")
+        raise NotFiniteError(f"The validation ELBO was not finite after step {progress.step}. {REMEDIES}")
     progress.epoch += 1
     progress.batch = 0
     criterion = training.objective.criterion
@@ -201,20 +202,22 @@ def finish_epoch(training: Training) -> dict[str, Any]:
 
 
 def summary(valid: Numbers, model: Model) -> str:
-    said = f"ELBO {valid['elbo']:.2f}" if model.has_density else f"objective {valid['elbo']:.2f}"
+    """Return the main validation numbers as text."""
+    summarised = f"ELBO {valid['elbo']:.2f}" if model.has_density else f"objective {valid['elbo']:.2f}"
     if "kl" in valid:
-        said += f", KL {valid['kl']:.2f}"
+        summarised += f", KL {valid['kl']:.2f}"
     if "active_units" in valid:
-        said += f", active {valid['active_units']}"
+        summarised += f", active units {valid['active_units']}"
     if "perplexity_bound" in valid:
-        said += f", perplexity < {valid['perplexity_bound']:.1f}"
-    return said
+        summarised += f", perplexity < {valid['perplexity_bound']:.1f}"
+    return summarised
 
 
 def one_line(line: dict[str, Any], training: Training) -> str:
+    """Return the log line of an epoch, with the estimated remaining time."""
     progress = training.progress
-    left = progress.seconds / max(progress.step, 1) * (training.num_steps - progress.step)
+    remaining = progress.seconds / max(progress.step, 1) * (training.num_steps - progress.step)
     return (
         f"epoch {line['epoch']} step {line['step']}/{training.num_steps} loss {line['train']['loss']:.3f} "
-        f"valid {summary(line['valid'], training.model)} left {left:.0f}s"
+        f"valid {summary(line['valid'], training.model)} ETA {remaining:.0f} s"
     )

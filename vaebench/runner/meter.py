@@ -1,4 +1,4 @@
-"""Running means of what a step logs, kept on the device and read once an epoch."""
+"""Running means of the numbers that each step logs, kept on the device and read once per epoch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from torch import Tensor
 
 from vaebench.errors import UserError
 
+REMEDIES = (
+    "Usual remedies: a smaller training.optimizer.lr, training.clip_grad_norm=1, "
+    "model.posterior.logvar_range=[-6,2]."
+)
+
 
 class NotFiniteError(UserError):
-    """A quantity of the training became infinite or NaN; the message names it and the step."""
+    """Infinite or NaN quantity of the training; the message names it and the step."""
 
 
 class Meter:
-    """Means over the data of named scalars, and the first step at which one was not finite."""
+    """Means of named scalars over the training examples, and the first step at which one was not finite."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -25,29 +30,26 @@ class Meter:
 
     def reset(self) -> None:
         self.rows: list[Tensor] = []
-        """What each batch logged, `[number of names]`, on the device."""
+        """The numbers of each batch, `[number of names]`, on the device."""
         self.sizes: list[int] = []
         self.steps: list[int] = []
 
     def add(self, values: Mapping[str, Tensor], size: int, step: int) -> None:
-        """Add the means over a batch of `size`, taken at `step`; waits for nothing."""
+        """Add the means over a batch of `size` examples at `step`, without waiting for the device."""
         self.names = self.names or tuple(values)
         self.rows.append(torch.stack([values[name].detach() for name in self.names]))
         self.sizes.append(size)
         self.steps.append(step)
 
     def read(self) -> dict[str, float]:
-        """The means since the last reset. Raises NotFiniteError."""
+        """Return the means since the last reset. Raises NotFiniteError if a value is not finite."""
         if not self.rows:
             return {}
         rows = torch.stack(self.rows).cpu().double()
         bad = (~torch.isfinite(rows)).nonzero()
         if len(bad):
             batch, name = bad[0].tolist()
-            raise NotFiniteError(
-                f"{self.names[name]} was not finite at step {self.steps[batch]}. Usual remedies: a smaller "
-                f"training.optimizer.lr, training.clip_grad_norm=1, model.posterior.logvar_range=[-6,2]."
-            )
+            raise NotFiniteError(f"{self.names[name]} was not finite at step {self.steps[batch]}. {REMEDIES}")
         sizes = torch.tensor(self.sizes, dtype=torch.float64)
         means = (sizes @ rows / sizes.sum()).tolist()
         return dict(zip(self.names, means, strict=True))

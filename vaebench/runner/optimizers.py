@@ -1,4 +1,4 @@
-"""The optimisers that the papers used, by the names that their configs give them."""
+"""Optimisers of the reproduced papers, under the names that the configs use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def adam(
     betas: tuple[Momentum, Momentum],
     weight_decay: NonNegative,
 ) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015), all parameters updated by one fused kernel."""
+    """Return Adam (Kingma & Ba 2015); one fused kernel updates all parameters."""
     trained, fused = _trained(parameters)
     return torch.optim.Adam(trained, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)
 
@@ -27,7 +27,7 @@ def adam(
 def adam_norm_grad(
     parameters: Iterable[nn.Parameter], *, lr: Positive, betas: tuple[Momentum, Momentum]
 ) -> torch.optim.Optimizer:
-    """Adam on gradients of unit norm, the optimiser of the VampPrior's code (Tomczak & Welling 2018)."""
+    """Return Adam on gradients of unit norm, as in the VampPrior's code (Tomczak & Welling 2018)."""
     trained, fused = _trained(parameters)
     return AdamNormGrad(trained, lr=lr, betas=betas, fused=fused)
 
@@ -35,19 +35,19 @@ def adam_norm_grad(
 def adam_averaged(
     parameters: Iterable[nn.Parameter], *, lr: Positive, betas: tuple[Momentum, Momentum], decay: Momentum
 ) -> torch.optim.Optimizer:
-    """Adam whose training keeps averages of the weights, not the last ones (Polyak & Juditsky 1992)."""
+    """Return Adam with averaged weights, which training validates and keeps (Polyak & Juditsky 1992)."""
     trained, fused = _trained(parameters)
     return AveragedAdam(trained, lr=lr, betas=betas, fused=fused, decay=decay)
 
 
 def sgd(parameters: Iterable[nn.Parameter], *, lr: Positive, momentum: Momentum) -> torch.optim.Optimizer:
-    """Gradient descent, with a running sum of gradients where `momentum` is not zero."""
+    """Return stochastic gradient descent, with momentum where `momentum` is not zero."""
     trained, fused = _trained(parameters)
     return torch.optim.SGD(trained, lr=lr, momentum=momentum, fused=fused)
 
 
 class AdamNormGrad(torch.optim.Adam):
-    """Adam on g / (|g|_2 + 1e-7), for the gradient g of each tensor on its own; changes `.grad` to that."""
+    """Adam on g / (|g|_2 + 1e-7), where g is the gradient of one tensor; it overwrites `.grad` with it."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -65,6 +65,6 @@ class AdamNormGrad(torch.optim.Adam):
 
 
 def _trained(parameters: Iterable[nn.Parameter]) -> tuple[list[nn.Parameter], bool]:
-    """The parameters with a gradient, and whether their devices have a fused kernel."""
+    """Return the trainable parameters, and whether all their devices have a fused kernel."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     return trained, all(parameter.device.type in ("cpu", "cuda") for parameter in trained)

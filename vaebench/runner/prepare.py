@@ -46,7 +46,7 @@ class Experiment:
     model: Model
     """With its initial weights, on the CPU until it is trained."""
     random_state: Mapping[str, Any]
-    """Of the moment after the model was built, at which the training continues."""
+    """State of the random number generators after the model was built; the training starts from it."""
     evaluators: Mapping[str, Evaluator]
     rundir: RunDir
     device: torch.device

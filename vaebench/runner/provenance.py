@@ -1,4 +1,4 @@
-"""Who made a result: code, packages, hardware and command, one record per attempt."""
+"""Provenance of a result: code, packages, hardware and command, one record per attempt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JOB_VARIABLES = ["SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT"]
 
 
 def attempt(device: torch.device, precision: Mapping[str, str]) -> dict[str, Any]:
-    """Everything about this process that a reader of its numbers may ask for."""
+    """Return the record of this process: time, command, code, packages, hardware, precision and job."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["vaebench", *sys.argv[1:]]),
@@ -43,8 +43,10 @@ def attempt(device: torch.device, precision: Mapping[str, str]) -> dict[str, Any
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit of the code that runs, and a hash of what differs from it, of untracked files by their names
-    alone; None where it is no git checkout."""
+    """Return the commit of the running code and a hash of the changes since; None outside a git checkout.
+
+    Untracked files enter the hash by name only.
+    """
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

@@ -55,10 +55,13 @@ class RunDir:
         except OSError as error:
             raise ConfigError(
                 f"paths.outputs: cannot write to {self.path} ({error.strerror}); "
-                f"name a folder that can be written with paths.outputs=..."
+                f"choose a writable folder with paths.outputs=..."
             ) from error
         if not os.access(self.path, os.W_OK):
-            raise ConfigError(f"paths.outputs: no permission to write to {self.path}")
+            raise ConfigError(
+                f"paths.outputs: no permission to write to {self.path}; "
+                f"choose a writable folder with paths.outputs=..."
+            )
 
     def _claim(self, config: Mapping[str, Any]) -> None:
         """Write config.yaml once. Raises ConfigError if the directory has that of another config."""

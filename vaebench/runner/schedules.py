@@ -1,7 +1,7 @@
-"""Learning rates over a training; stepped after every optimiser step, filed with the checkpoint.
+"""Learning-rate schedules, stepped after every optimiser step and saved with the checkpoint.
 
-The contract: constructed with the optimiser and the number of steps; what comes back is a torch scheduler.
-One that also follows the validation data is a SeesValidation; its state is in its `state_dict`, too.
+A schedule is a function of the optimiser and the number of steps that returns a torch scheduler. A scheduler
+that also depends on the validation is a SeesValidation; its `state_dict` holds all of its state.
 """
 
 from __future__ import annotations
@@ -18,26 +18,28 @@ from vaebench.ranges import Count, NonNegative, UnitInterval
 
 @runtime_checkable
 class SeesValidation(Protocol):
-    """A schedule that is told, at the end of every epoch, how well the model does."""
+    """Schedule that receives the validation value at the end of every epoch."""
 
     def see(self, value: float) -> str:
-        """`value` is the objective's criterion on validation data, higher is better; returns why the training
-        ends now, or nothing."""
+        """Update the schedule with the objective's criterion on validation data, higher is better.
+
+        Return the reason if the training ends now, otherwise an empty string.
+        """
         ...
 
 
 def constant(optimizer: Optimizer, num_steps: int) -> LRScheduler:
-    """The optimiser's rate throughout, as most of the papers have it."""
+    """Return a constant learning rate, as in most of the papers."""
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
 def exponential(optimizer: Optimizer, num_steps: int, *, factor: UnitInterval) -> LRScheduler:
-    """The optimiser's rate times `factor` to the number of finished steps."""
+    """Return a learning rate lr * factor^t after t finished steps."""
     return ExponentialLR(optimizer, gamma=factor)
 
 
 def cosine(optimizer: Optimizer, num_steps: int, *, final: UnitInterval) -> LRScheduler:
-    """From the optimiser's rate down to `final` times it, along half a cosine (Loshchilov & Hutter 2017)."""
+    """Return a learning rate that falls from lr to final * lr by half a cosine (Loshchilov & Hutter 2017)."""
     rate = optimizer.param_groups[0]["lr"]
     return CosineAnnealingLR(optimizer, T_max=num_steps, eta_min=final * rate)
 
@@ -45,14 +47,17 @@ def cosine(optimizer: Optimizer, num_steps: int, *, final: UnitInterval) -> LRSc
 def plateau(
     optimizer: Optimizer, num_steps: int, *, first_epoch: Count, factor: UnitInterval, min_lr: NonNegative
 ) -> LRScheduler:
-    """The rule of Kim et al.'s and Dieng et al.'s code, see Plateau."""
+    """Return the schedule of the code of Kim et al. and Dieng et al.; see Plateau."""
     return Plateau(optimizer, first_epoch, factor, min_lr)
 
 
 class Plateau(LRScheduler):
-    """The rate is multiplied by `factor` at the end of the first epoch from `first_epoch` on whose validation
-    value is not the best so far, and of every epoch after it, whatever its value; the training ends once the
-    rate is below `min_lr`."""
+    """Learning rate that decays at the end of every epoch from the first plateau on.
+
+    The first plateau is the first epoch, not before `first_epoch`, whose validation value is not the best so
+    far. At its end, and at the end of every later epoch whatever its value, the rate is multiplied by
+    `factor`. The training ends once the rate is below `min_lr`.
+    """
 
     def __init__(self, optimizer: Optimizer, first_epoch: int, factor: float, min_lr: float) -> None:
         self.first_epoch = first_epoch
@@ -64,7 +69,7 @@ class Plateau(LRScheduler):
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float | Tensor]:
-        """The rates as they are: steps do not change them."""
+        """Return the current rates: steps do not change them."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def see(self, value: float) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and preemption become a request to stop at the next step, with a checkpoint."""
+"""Signals: Ctrl-C, SIGTERM and preemption request a stop after the current step, with a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-# USR2 is submitit's and SLURM's warning of a time limit.
+# submitit and SLURM send USR2 before a time limit.
 STOPPING = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2]
 
 
 class Interrupted(SystemExit):
-    """The run stopped on a signal after it saved its state; exits with 128 + signal, as shells expect.
+    """Stop of a run on a signal, after it saved its state; exits with 128 + signal, as shells expect.
 
-    Not an Exception: a sweep that is interrupted does not go on to its next job.
+    It is not an Exception, so that an interrupted sweep does not start its next job.
     """
 
     def __init__(self, signum: int) -> None:
@@ -22,19 +22,19 @@ class Interrupted(SystemExit):
         self.signal_name = signal.Signals(signum).name
 
     def __reduce__(self) -> tuple[type[Interrupted], tuple[int]]:
-        """As a sweep's worker process hands it to the sweep."""
+        """Return what pickle needs: a worker process of a sweep passes this exception to the sweep."""
         return Interrupted, (self.signum,)
 
 
 class StopRequest:
-    """A context in which stopping signals set a flag; a second one acts at once, as without us."""
+    """Context within which a stopping signal sets a flag; a second signal has its default effect at once."""
 
     def __init__(self) -> None:
         self._signum: int | None = None
         self._previous: dict[signal.Signals, object] = {}
 
     def check(self) -> bool:
-        """Whether a stop was requested."""
+        """Return True if a stop was requested."""
         return self._signum is not None
 
     def raise_if_requested(self) -> None:
@@ -60,4 +60,4 @@ class StopRequest:
         self._restore()
         launcher = self._previous.get(signal.SIGUSR2)
         if isinstance(error, Interrupted) and error.signum == signal.SIGUSR2 and callable(launcher):
-            launcher(signal.SIGUSR2, None)  # its own requeueing, which ends the process: now all is saved
+            launcher(signal.SIGUSR2, None)  # the launcher requeues and ends the process; all is saved by now

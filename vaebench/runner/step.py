@@ -1,4 +1,4 @@
-"""One optimiser step, eager or compiled: nothing in it waits for the host."""
+"""One optimiser step, eager or compiled, without synchronisation of host and device."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_step(
     clip_grad_norm: float | None,
     compiled: bool,
 ) -> Step:
-    """The step of a training; `compiled` fuses its forward and backward pass (on CUDA, in a graph)."""
+    """Return the step of a training; `compiled` fuses its forward and backward pass (on CUDA, in a graph)."""
     iterative = model.has_iterative_posterior
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
@@ -44,7 +44,7 @@ def make_step(
         optimizer.zero_grad(set_to_none=True)
         if auxiliary_optimizer is not None:
             auxiliary_optimizer.zero_grad(set_to_none=True)
-        # One pass for both: a compiled step has one backward, which a second call would run in full again.
+        # One backward pass for both losses: in a compiled step, a second call would repeat all of it.
         (loss.total if loss.auxiliary is None else loss.total + loss.auxiliary).backward()
         logged = {"loss": loss.total, **loss.parts}
         if clip_grad_norm is not None:

@@ -1,4 +1,4 @@
-"""The short table at the end of a run; results.json has the rest."""
+"""Summary table at the end of a run; results.json has all numbers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ DETAILS = {
     "nats_per_token",
     "tokens_per_sentence",
 }
-"""Measurements that are read with others, and seldom first."""
+"""Measurements that the summary leaves out: they qualify others."""
 
 
 def summary_table(entries: Sequence[Mapping[str, Any]], results: Mapping[str, Any], directory: Path) -> str:
-    """The suite's main measurements with their standard errors; training, tier and directory."""
+    """Return the suite's main measurements with standard errors, the training, the tier and the directory."""
     rows = [row for entry in entries for row in _rows(entry)]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
     lines = [
@@ -33,7 +33,7 @@ def summary_table(entries: Sequence[Mapping[str, Any]], results: Mapping[str, An
     training, run = results["training"], results["run"]
     about = (
         f"{run['model']} on {run['dataset']}, seed {run['seed']}: {training['epochs']} epochs in "
-        f"{training['seconds']:.0f} s, best {training['best_epoch']} ({training['stopped']})"
+        f"{training['seconds']:.0f} s, best epoch {training['best_epoch']} ({training['stopped']})"
     )
     tier = "" if run["tier"] == "full" else f"  [tier: {run['tier']}, not comparable with published numbers]"
     return "\n".join(["", about + tier, *(line.rstrip() for line in lines), f"  {directory}"])

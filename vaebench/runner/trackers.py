@@ -1,4 +1,4 @@
-"""Where else the numbers of an epoch go; metrics.jsonl has them in any case."""
+"""Experiment trackers, which get the numbers of each epoch; metrics.jsonl is always written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from vaebench.config.errors import ConfigError
 
 
 class Tracker(Protocol):
-    """Constructed with the run directory, before any data are read; its options are keyword-only."""
+    """Contract of a tracker: constructed with the run directory, before any data are read; its options are
+    keyword-only."""
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None: ...
 
@@ -19,7 +20,7 @@ class Tracker(Protocol):
 
 
 class NoTracker:
-    """metrics.jsonl is enough."""
+    """Tracker that does nothing: metrics.jsonl is enough."""
 
     def __init__(self, directory: Path) -> None:
         pass
@@ -32,15 +33,16 @@ class NoTracker:
 
 
 class TensorBoard:
-    """Event files in `<run>/tensorboard`; a resumed run writes its own file from the step it resumes at."""
+    """Event files in `<run>/tensorboard`; a resumed run starts a new file at the step it resumes at."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises ConfigError where TensorBoard is not installed; writes nothing before the first number."""
+        """Raise ConfigError if TensorBoard is not installed; write nothing before the first number."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ConfigError(
-                "tracker=tensorboard needs an extra: pip install 'vaebench[tensorboard]'"
+                "tracker=tensorboard: TensorBoard is not installed; run pip install 'vaebench[tensorboard]', "
+                "or use tracker=none"
             ) from error
         self._make = partial(SummaryWriter, str(directory / "tensorboard"))
         self._writer: Any = None
