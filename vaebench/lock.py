@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import platform
@@ -60,7 +59,7 @@ def holder_of(path: Path) -> dict[str, Any] | None:
         return None
     try:
         holder = _read(descriptor)
-        if not _take(descriptor, fcntl.LOCK_SH):
+        if not _take(descriptor, shared=True):
             return holder or {"pid": "?"}
         elsewhere = holder.get("host") not in (None, platform.node())
         alive = elsewhere and time.time() - holder.get("heartbeat", 0) < STALE_SECONDS
@@ -69,7 +68,13 @@ def holder_of(path: Path) -> dict[str, Any] | None:
         os.close(descriptor)
 
 
-def _take(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+def _take(descriptor: int, shared: bool = False) -> bool:
+    """Take the kernel's lock, or return False if another process holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: the heartbeat alone decides
+        return True
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError as error:

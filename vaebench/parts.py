@@ -86,7 +86,7 @@ class ELBOFunction(Protocol):
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether the decoder has an LSTM or a GRU, whose cuDNN form has no second derivatives."""
+        """True if the decoder has an LSTM or a GRU, whose cuDNN form has no second derivatives."""
         ...
 
     def __call__(self, q: Distribution, z: Tensor) -> Tensor:
