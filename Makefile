@@ -12,7 +12,7 @@ JOBS   ?= 1
 OUTPUTS ?= outputs
 
 include tables.mk
-.PHONY: help train test lint format types status report bench estimators clean $(TABLES)
+.PHONY: help train test test-fast lint format types status report bench estimators clean $(TABLES)
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,8 +29,14 @@ $(READY): pyproject.toml constraints.txt
 train: $(READY) ## the default run, or ARGS="dataset=mnist model=vae ..."
 	@$(BIN)/vaebench $(ARGS)
 
+# One thread a worker: torch would start as many in each as there are cores. A file's fixtures stay in one worker.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: $(READY) ## the test suite; VAEBENCH_DATA=<folder> adds the tests on real data
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-fast: $(READY) ## the same without tests that take seconds or start a program, for the edit loop
+	$(PYTEST) -m "not slow" $(ARGS)
 
 lint: $(READY) ## style and format, unchanged
 	$(BIN)/ruff check .

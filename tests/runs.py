@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-
-from vaebench.config.paths import conf_dir
+from scripts.golden import MLP, RUNS
+from tests.compositions import composed
 from vaebench.runner.experiment import run
 
 SMALL = [
@@ -25,11 +24,18 @@ SMALL = [
 ]
 
 
+def tiny(family: str) -> list[str]:
+    """Return the words that choose a family with networks of a few units."""
+    words = ({"vae": MLP} | RUNS)[family].split()
+    return [f"model={family}", *(word for word in words if word.startswith("model."))]
+
+
 def small_config(outputs: Path, *overrides: str, families: bool = False) -> Any:
     """The composed config of a run of about a second; of `families` the networks keep their sizes."""
-    small = [] if families else SMALL
-    with initialize_config_dir(conf_dir(), version_base="1.3"):
-        return compose("train", overrides=[*small, f"paths.outputs={outputs}", *overrides])
+    config = composed(*([] if families else SMALL), *overrides)
+    config.runtime.threads = config.runtime.threads or 1
+    config.paths.outputs = str(outputs)  # not among the words, which are composed once for all tests
+    return config
 
 
 def small_run(outputs: Path, *overrides: str) -> Mapping[str, Any]:

@@ -12,41 +12,34 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.runs import only_run
 from vaebench.runner import loop
 from vaebench.runner.checkpoint import State
-from vaebench.runner.signals import Interrupted
 
 
 @contextmanager
 def signal_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Within, SIGTERM comes at the first step of the epoch that begins with `step`."""
+    """Within, SIGTERM comes during the training step with this number, from 0."""
     real_epoch = loop.run_epoch
 
     def epoch_with_a_signal(training: loop.Training, bar: Any) -> None:
         real_step = training.step
-        if training.progress.step == step:
-            training.step = lambda *a: (signal.raise_signal(signal.SIGTERM), real_step(*a))[1]
+
+        def one_step(x: Any, finished: Any) -> Any:
+            if training.progress.step == step:
+                signal.raise_signal(signal.SIGTERM)
+            return real_step(x, finished)
+
+        training.step = one_step
         real_epoch(training, bar)
+        training.step = real_step
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "run_epoch", epoch_with_a_signal)
         yield
 
 
-def run_whole_and_stopped(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[Path], Any], step: int = 12
-) -> tuple[State, State]:
-    """The last checkpoints of a run, and of one that was stopped and started again, without their times."""
-    start(folder / "whole")
-    with signal_at(step, monkeypatch), pytest.raises(Interrupted):
-        start(folder / "stopped")
-    start(folder / "stopped")
-    whole, stopped = (_last_checkpoint(only_run(folder / name)) for name in ("whole", "stopped"))
-    return whole, stopped
-
-
-def _last_checkpoint(run: Path) -> State:
+def last_checkpoint(run: Path) -> State:
+    """Return the newest state of a run, without its time."""
     state = torch.load(max(run.glob("checkpoints/step-*.pt")), weights_only=True)
     state["progress"].pop("seconds")
     return state

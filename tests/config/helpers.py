@@ -11,6 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from tests import compositions
 from vaebench.config.check import checked
 from vaebench.config.errors import ConfigError
 from vaebench.config.paths import conf_dir
@@ -20,9 +21,10 @@ CONF = Path(conf_dir())
 
 def composed(*overrides: str, beside: Path | None = None) -> DictConfig:
     """What Hydra makes of a command line; `beside` is a folder of options, as --config-dir names it."""
-    words = [*overrides, *([f"hydra.searchpath=[file://{beside}]"] if beside else [])]
+    if beside is None:
+        return compositions.composed(*overrides)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", overrides=words)
+        return compose("train", overrides=[*overrides, f"hydra.searchpath=[file://{beside}]"])
 
 
 def config_of(*overrides: str, beside: Path | None = None) -> dict[str, Any]:

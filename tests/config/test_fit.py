@@ -123,7 +123,7 @@ def test_a_tilde_is_the_home_folder_wherever_a_folder_is_named(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("VAEBENCH_DATA", "~/data")
-    experiment = prepare(small_config(Path("'~/runs'"), "dataset=mnist", "paths.cache='~/cache'"))
+    experiment = prepare(small_config(Path("~/runs"), "dataset=mnist", "paths.cache='~/cache'"))
     assert experiment.rundir.path.is_relative_to(tmp_path / "runs")
     assert experiment.dataset.paths.root == tmp_path / "data"  # type: ignore[attr-defined]
     assert experiment.dataset.paths.cache == tmp_path / "cache"  # type: ignore[attr-defined]

@@ -12,14 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from tests.compositions import composed
 from tests.evaluation.test_suite import SPEC, TINY, random_split
 from tests.models.test_sequential_vae import model_of as sequential_model
 from tests.sentences import lstm_vae, sentences, spec_of
 from vaebench.config.build import build
-from vaebench.config.paths import conf_dir
 from vaebench.data.spec import Split, Splits
 from vaebench.evaluation.base import Context, Measurement, NotApplicableError
 from vaebench.evaluation.information.mutual_information import MutualInformation
@@ -51,10 +50,8 @@ LEAST = {
 def nodes() -> dict[str, dict[str, Any]]:
     """Of all suites, made small."""
     found: dict[str, Any] = {}
-    with initialize_config_dir(conf_dir(), version_base="1.3"):
-        for suite in SUITES:
-            composed = compose("train", [f"evaluation={suite}"]).evaluation
-            found |= OmegaConf.to_container(composed, resolve=True)  # type: ignore[arg-type]
+    for suite in SUITES:
+        found |= OmegaConf.to_container(composed(f"evaluation={suite}").evaluation, resolve=True)  # type: ignore[arg-type]
     return {name: node | {k: v for k, v in SMALL.items() if k in node} for name, node in found.items()}
 
 
@@ -75,6 +72,7 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num", [1, 3])
 @pytest.mark.parametrize("name", NODES)
 def test_every_evaluator_gives_numbers_or_says_why_not(name: str, num: int, tmp_path: Path) -> None:

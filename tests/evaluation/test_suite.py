@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from tests.compositions import composed
 from vaebench.config.build import build
-from vaebench.config.paths import conf_dir
 from vaebench.data.spec import DataSpec, Split, Splits
 from vaebench.evaluation.base import Context, Measurement, NotApplicableError
 from vaebench.evaluation.suite import is_done, run_one
@@ -45,8 +44,7 @@ NEED_NO_LATENT = {"curves", "samples"}
 
 def full_suite() -> dict[str, dict[str, Any]]:
     """The nodes of the full suite, with whatever makes an evaluator slow made small."""
-    with initialize_config_dir(conf_dir(), version_base="1.3"):
-        suite = OmegaConf.to_container(compose("train", ["evaluation=full"]).evaluation, resolve=True)
+    suite: Any = OmegaConf.to_container(composed("evaluation=full").evaluation, resolve=True)
     return {name: node | {k: v for k, v in TINY.items() if k in node} for name, node in suite.items()}
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.networks.sampling import assert_samples_agree
+from tests.pairwise import pairwise
 from vaebench.distributions import bernoulli_log_prob
 from vaebench.errors import UserError
 from vaebench.networks.gated_pixelcnn import GatedPixelCNNDecoder
@@ -50,19 +51,34 @@ def headed(shape: tuple[int, int, int] = (1, 6, 7), **options: Any) -> PixelHead
     )
 
 
-VARIANTS = {
-    f"{entry} {shift} k{first}/{kernel} depth {depth}": partial(
-        gated, z_enters=entry, v_shift=shift, first_kernel_size=first, kernel_size=kernel, depth=depth
+GRID = [
+    (gated, case)
+    for case in pairwise(
+        z_enters=("first", "every", "gates"),
+        v_shift=("accumulate", "correct"),
+        kernels=((3, 3), (7, 3), (7, 7)),
+        depth=(1, 2, 5),
+        channels=(1, 3),
+        num=(1, 3),
     )
-    for entry in ("first", "every", "gates")
-    for shift in ("accumulate", "correct")
-    for first, kernel in ((3, 3), (7, 3), (7, 7))
-    for depth in (1, 2, 5)
-} | {
-    f"head k{kernel} depth {depth}": partial(headed, kernel_size=kernel, depth=depth)
-    for kernel in (3, 5, 7)
-    for depth in (1, 4)
-}
+] + [
+    (headed, case) for case in pairwise(kernel_size=(3, 5, 7), depth=(1, 4), channels=(1, 3), num=(1, 3))
+]  # every two settings meet; `num` codes are drawn at once, one of them in NumPy and more in torch
+
+
+def on_grid(
+    make: Any, case: dict[str, Any], height: int, width: int
+) -> tuple[Any, tuple[int, int, int], int]:
+    """The decoder of a case, the shape of its images and the number of its codes."""
+    options = dict(case)
+    num, shape = options.pop("num"), (options.pop("channels"), height, width)
+    if "kernels" in options:
+        options["first_kernel_size"], options["kernel_size"] = options.pop("kernels")
+    return make(shape, **options), shape, num
+
+
+def name_of(value: Any) -> str:
+    return " ".join(map(str, value.values())) if isinstance(value, dict) else value.__name__
 
 
 def seen_by(decoder: Any, shape: tuple[int, int, int]) -> Tensor:
@@ -75,11 +91,10 @@ def seen_by(decoder: Any, shape: tuple[int, int, int]) -> Tensor:
     return torch.stack(rows) > 0
 
 
-@pytest.mark.parametrize("make", VARIANTS.values(), ids=VARIANTS)
-@pytest.mark.parametrize("channels", [1, 3])
-def test_no_pixel_sees_itself_or_a_later_one(make: Any, channels: int) -> None:
-    shape = (channels, 6, 7)
-    seen = seen_by(make(shape), shape)
+@pytest.mark.parametrize(("make", "case"), GRID, ids=name_of)
+def test_no_pixel_sees_itself_or_a_later_one(make: Any, case: dict[str, Any]) -> None:
+    decoder, shape, _ = on_grid(make, case, 6, 7)
+    seen = seen_by(decoder, shape)
     assert not seen.triu().any()
     assert seen[1:].any(1).double().mean() > 0.3  # some of ReLU's pixels are dead
 
@@ -194,13 +209,10 @@ def test_probabilities_of_all_images_sum_to_one(decoder: Any) -> None:
     assert float(log_px.double().exp().sum()) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("make", VARIANTS.values(), ids=VARIANTS)
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("num", [1, 3], ids=["in NumPy", "in torch"])
-def test_cached_sampling_draws_what_the_naive_sampler_draws(make: Any, channels: int, num: int) -> None:
-    shape = (channels, 5, 6)
-    decoder, z = make(shape), torch.randn(num, LATENT_DIM)
-    images, _ = assert_samples_agree(decoder, z, shape)
+@pytest.mark.parametrize(("make", "case"), GRID, ids=name_of)
+def test_cached_sampling_draws_what_the_naive_sampler_draws(make: Any, case: dict[str, Any]) -> None:
+    decoder, shape, num = on_grid(make, case, 5, 6)
+    images, _ = assert_samples_agree(decoder, torch.randn(num, LATENT_DIM), shape)
     assert 0.1 < images.mean() < 0.9
 
 

@@ -182,11 +182,17 @@ def test_parameters_of_the_decoder_of_the_authors() -> None:
 
 VARIANTS = {
     f"{shape} {resnets} x {resolutions}": (shape, resnets, resolutions)
-    for shape in [(1, 5, 6), (3, 4, 4), (2, 9, 7), (1, 1, 3)]
-    for resnets, resolutions in ((1, 1), (2, 2), (1, 3), (2, 4))
+    for shape, sizes in {  # each shape with two sizes, and each size with two shapes
+        (1, 5, 6): ((1, 3), (2, 4)),
+        (3, 4, 4): ((1, 1), (1, 3)),
+        (2, 9, 7): ((2, 2), (2, 4)),
+        (1, 1, 3): ((1, 1), (2, 2)),
+    }.items()
+    for resnets, resolutions in sizes
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "resnets", "resolutions"), VARIANTS.values(), ids=VARIANTS)
 def test_cached_sampling_draws_what_the_naive_sampler_draws(
     shape: Shape, resnets: int, resolutions: int

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.runs import only_run, small_config, without_seconds
-from tests.stopped import signal_at
 from vaebench.likelihoods.bernoulli import Bernoulli
 from vaebench.models.latent import LatentModel
 from vaebench.networks.mlp import MLPEncoder
@@ -19,9 +16,6 @@ from vaebench.networks.pixelcnnpp import PixelCNNPPDecoder
 from vaebench.networks.weight_norm import WeightNorm, starting
 from vaebench.posteriors.diagonal import DiagonalPosterior
 from vaebench.priors.standard import StandardPrior
-from vaebench.runner.experiment import run
-from vaebench.runner.results_files import Metrics
-from vaebench.runner.signals import Interrupted
 from vaebench.testing import PLAIN, latent_model, toy_spec
 
 LAYERS = [partial(nn.Conv2d, 3, 4, (2, 3)), partial(nn.ConvTranspose2d, 3, 4, (2, 3), stride=2)]
@@ -117,30 +111,3 @@ def test_a_model_without_normalised_layers_is_left_as_it_is() -> None:
     model.init_from_data(x)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-RUN = [
-    "model=pixelcnnpp_vae", "model/encoder=mlp", "model.decoder.channels=4", "model.decoder.resnets=1",
-    "evaluation=none", "training.steps=4", "training.batch_size=20", "runtime.device=cpu",
-    "runtime.threads=1", "runtime.progress=never",
-]  # fmt: skip
-
-
-def pixel_run(outputs: Path) -> Any:
-    return run(small_config(outputs, *RUN, families=True))
-
-
-def test_a_training_that_is_stopped_goes_on_with_the_same_bits_and_does_not_start_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Dropout and the initialisation use their own random numbers."""
-    expected = pixel_run(tmp_path / "whole")
-    with signal_at(0, monkeypatch), pytest.raises(Interrupted):
-        pixel_run(tmp_path / "stopped")
-    monkeypatch.setattr(LatentModel, "init_from_data", lambda *_: pytest.fail("started again"))
-    assert without_seconds(pixel_run(tmp_path / "stopped")) == without_seconds(expected)
-    whole, stopped = (
-        Metrics(only_run(tmp_path / name) / "metrics.jsonl").read() for name in ("whole", "stopped")
-    )
-    assert len(whole) == 1
-    assert without_seconds(whole) == without_seconds(stopped)

@@ -36,6 +36,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "r/index.html"
 
 
+@pytest.mark.slow
 def test_data_have_nothing_that_html_could_take_for_markup(page: Path) -> None:
     data = page.read_text().partition('type="application/json">')[2].partition("</script>")[0]
     assert "<" not in data
@@ -63,6 +64,7 @@ def test_a_run_and_a_paper_that_look_like_markup_are_escaped(tmp_path: Path) -> 
     assert "A &amp; B" in text
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_the_page_in_a_browser(page: Path, tmp_path: Path) -> None:
     assert not re.search(r"(src|href)=\"(https?:)?//", page.read_text())
@@ -102,6 +104,7 @@ def test_the_page_in_a_browser(page: Path, tmp_path: Path) -> None:
         assert b.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_chosen_runs_are_compared_with_the_one_that_was_ticked_first_by_what_they_are(
     page: Path, tmp_path: Path

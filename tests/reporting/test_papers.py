@@ -127,6 +127,7 @@ def test_no_other_target_has_published_numbers() -> None:
 ROWS = [(name, key) for name, paper in PAPERS.items() for key in paper.rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "key"), ROWS)
 def test_every_row_composes_binds_and_is_not_the_base(name: str, key: str) -> None:
     row = PAPERS[name].rows[key]

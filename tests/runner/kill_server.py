@@ -1,4 +1,4 @@
-"""Warms up once, then forks runs and kills them: `python -m tests.runner.kill_server <json>`.
+"""Runs once to the end, then forks runs and kills them: `python -m tests.runner.kill_server <json>`.
 
 A program of its own, since a process that forks must not have started threads. Reads a plan from its
 argument, prints one JSON line: how many runs were killed, and in which states they were.
@@ -12,7 +12,6 @@ import os
 import random
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -71,22 +70,21 @@ def main() -> None:
     torch.set_num_threads(1)
     plan = json.loads(sys.argv[1])
     outputs = Path(plan["outputs"])
-    with tempfile.TemporaryDirectory() as warm_up:  # seconds of imports, which would outlive most forks
-        run_once(
-            [*plan["overrides"], f"paths.outputs={warm_up}", "training.steps=2", "evaluation.nll.num_data=2"]
-        )
+    # Here, and not in a fork: its seconds of imports would outlive most forks.
+    run_once([*plan["overrides"], f"paths.outputs={plan['whole']}"])
+    overrides = [*plan["overrides"], f"paths.outputs={outputs}"]
     chance = random.Random(plan["seed"])
     states: list[str] = []
     while True:
         since = time.time()
-        pid = start(plan["overrides"])
+        pid = start(overrides)
         if len(states) == plan["kills"]:
             _, status = os.waitpid(pid, 0)
             print(json.dumps({"states": states, "exit": os.waitstatus_to_exitcode(status)}))
             return
-        # The first kill falls in training and the second in evaluation on any machine; every third may
-        # come at any moment. With a checkpoint at every step, most of them meet a file being written.
-        target = ("training", "evaluation", "any moment")[len(states) % 3]
+        # The first kills fall in training and the fourth in evaluation on any machine; others may come at
+        # any moment. With a checkpoint at every step, most of them meet a file being written.
+        target = ("training", "training", "any moment", "evaluation")[len(states) % 4]
         if target != "any moment":
             wait_for(target, outputs, pid, since)
         time.sleep(chance.uniform(0.0, 0.1 if target == "training" else plan["seconds"]))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.runs import only_run, small_run
-from tests.stopped import run_whole_and_stopped, same_bits
+from tests.stopped import same_bits
 from vaebench.runner.averaging import AveragedAdam, weights_to_keep
 from vaebench.runner.optimizers import adam, adam_averaged
 
@@ -81,10 +81,3 @@ def test_a_training_judges_and_keeps_the_averages_and_goes_on_from_the_weights(t
     assert not any(torch.equal(a, b) for a, b in zip(averages, state["model"].values(), strict=True))
     best = torch.load(run / "checkpoints/best.pt", weights_only=True)["model"]
     assert same_bits(best, state["best_model"])
-
-
-def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, stopped = run_whole_and_stopped(
-        tmp_path, monkeypatch, lambda outputs: small_run(outputs, *SETTINGS)
-    )
-    assert same_bits(whole, stopped)

@@ -88,6 +88,7 @@ def test_checkpoint_with_code_is_refused_and_nothing_is_executed(
     assert not crater.exists()
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_the_checkpoint_before_a_corrupt_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,12 +14,12 @@ import pytest
 
 from tests.runs import only_run, without_seconds
 
-KILLS = 20
+KILLS = 8
 OVERRIDES = [
-    "training.epochs=12",
-    "model.objective.warmup_epochs=4",
-    "model.encoder.width=64",
-    "model.decoder.width=64",
+    "training.epochs=6",
+    "model.objective.warmup_epochs=2",
+    "model.encoder.width=32",
+    "model.decoder.width=32",
     "model.latent_dim=8",
     "evaluation.nll.num_samples=2000",
     "evaluation.mlp_probe.epochs=3",
@@ -29,10 +29,10 @@ OVERRIDES = [
 ]
 
 
-def run_with_kills(outputs: Path, kills: int, seconds: float = 0.6) -> dict[str, Any]:
-    """Kill the run `kills` times, then let it end; what the server says about it."""
-    overrides = [*OVERRIDES, f"paths.outputs={outputs}"]
-    plan = {"outputs": str(outputs), "overrides": overrides, "kills": kills, "seconds": seconds, "seed": 0}
+def run_with_kills(folder: Path, kills: int, seconds: float = 0.6) -> dict[str, Any]:
+    """Run `folder/whole`, kill the run `folder/killed` `kills` times and let it end; return what happened."""
+    plan = {"whole": str(folder / "whole"), "outputs": str(folder / "killed"), "overrides": OVERRIDES}
+    plan |= {"kills": kills, "seconds": seconds, "seed": 0}
     done = subprocess.run(
         [sys.executable, "-m", "tests.runner.kill_server", json.dumps(plan)],
         capture_output=True, text=True, check=True, timeout=250, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -53,17 +53,17 @@ def numbers(run: Path) -> tuple[Any, Any, dict[str, bytes]]:
 
 @pytest.mark.slow
 def test_killed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    assert run_with_kills(tmp_path / "whole", kills=0)["exit"] == 0
-    expected = numbers(only_run(tmp_path / "whole"))
     states: list[str] = []
     for attempt in range(6):  # a run that ends before it was killed often enough is followed by another
-        outputs = tmp_path / f"killed{attempt}"
-        outcome = run_with_kills(outputs, KILLS - len(states))
+        folder = tmp_path / str(attempt)
+        outcome = run_with_kills(folder, KILLS - len(states))
         assert outcome["exit"] == 0
         states += outcome["states"]
-        assert numbers(only_run(outputs)) == expected
-        assert json.loads((only_run(outputs) / "status.json").read_text())["state"] == "complete"
+        whole, killed = only_run(folder / "whole"), only_run(folder / "killed")
+        assert numbers(killed) == numbers(whole)
+        assert json.loads((killed / "status.json").read_text())["state"] == "complete"
         if len(states) >= KILLS:
             break
     assert len(states) >= KILLS
-    assert {"in training", "in evaluation"} <= set(states), states
+    assert states.count("in training") >= 2, states
+    assert "in evaluation" in states, states

@@ -1,14 +1,8 @@
-"""The mutual autoencoder as a run: its r in the config, and in the checkpoint."""
+"""The mutual autoencoder as a run: its r in the config; `test_resume.py` has it in the checkpoint."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from tests.config.helpers import config_of, problems_of
-from tests.runs import small_run
-from tests.stopped import run_whole_and_stopped, same_bits
 from vaebench.config.identity import config_hash
 
 
@@ -28,16 +22,3 @@ def test_mistakes_in_the_nested_nodes_are_named() -> None:
     assert problem.startswith("model.objective.network = {'depth': 3}: expected a component")
     said = problems_of("model=mae", "+model.encoder.dpeth=3")
     assert all("dpeth: no such key; did you mean 'depth'?" in problem for problem in said)
-
-
-MAE_RUN = ["model=mae", "model.encoder.depth=1", "model.decoder.depth=1", "training.epochs=2"]
-
-
-def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """r and its optimiser are in the checkpoint: without them the model would end elsewhere."""
-    whole, stopped = run_whole_and_stopped(
-        tmp_path, monkeypatch, lambda outputs: small_run(outputs, *MAE_RUN)
-    )
-    assert any(key.startswith("inverse.network") for key in whole["objective"])
-    assert whole["auxiliary_optimizer"]["state"]
-    assert same_bits(whole, stopped)

@@ -1,8 +1,7 @@
-"""The plateau rule by hand, and that a stopped training goes on with it."""
+"""The plateau rule by hand, and that it ends a training; `test_resume.py` stops such a training."""
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from tests.runs import only_run, read, small_config, without_seconds
+from tests.runs import only_run, read, small_config
 from tests.sentences import write_corpus
-from vaebench.runner import loop
 from vaebench.runner.experiment import run
 from vaebench.runner.optimizers import sgd
 from vaebench.runner.schedules import Plateau, SeesValidation, constant, cosine, plateau
-from vaebench.runner.signals import Interrupted
 
 
 def plateau_of(lr: float = 1.0, first_epoch: int = 3) -> tuple[torch.optim.Optimizer, Plateau]:
@@ -111,40 +108,11 @@ def config_of(tmp_path: Path, outputs: str, *more: str) -> Any:
     )
 
 
-@pytest.mark.parametrize("batches", ["equal", "padded"])
-def test_training_with_the_rule_that_is_stopped_goes_on_with_the_same_bits(
-    batches: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    more = (f"dataset.batches={batches}", "training.schedule.min_lr=0")
-    expected = run(config_of(tmp_path, "whole", *more))
-    assert all(entry["status"] == "complete" for entry in expected["evaluations"])
-    assert expected["training"]["epochs"] == 9
-    real_epoch = loop.run_epoch
-    rates: list[float] = []
-
-    def epoch_with_a_signal(training: loop.Training, bar: Any) -> None:
-        step = training.step
-
-        def one_step(x: Any, finished: Any) -> Any:
-            if training.progress.epoch == 7 and training.progress.batch == 3:
-                rates.append(training.optimizer.param_groups[0]["lr"])
-                signal.raise_signal(signal.SIGTERM)
-            return step(x, finished)
-
-        training.step = one_step
-        real_epoch(training, bar)
-        training.step = step
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "run_epoch", epoch_with_a_signal)
-        with pytest.raises(Interrupted):
-            run(config_of(tmp_path, "stopped", *more))
-    assert rates[0] < 3  # it had fallen before
-    assert without_seconds(run(config_of(tmp_path, "stopped", *more))) == without_seconds(expected)
-
-
+@pytest.mark.slow
 def test_the_rule_ends_a_training_and_says_so(tmp_path: Path) -> None:
-    training = run(config_of(tmp_path, "out", "training.epochs=60"))["training"]
+    results = run(config_of(tmp_path, "out", "training.epochs=60"))
+    assert all(entry["status"] == "complete" for entry in results["evaluations"])
+    training = results["training"]
     assert training["epochs"] < 60
     assert training["stopped"] == "learning rate below 2"
     lines = (only_run(tmp_path / "out") / "metrics.jsonl").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""The sequential VAE as a run: it resumes to the same bits, and says that it has no likelihood."""
+"""The sequential VAE as a run: it says that it has no likelihood."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tests.runs import only_run, read, small_config
-from tests.stopped import run_whole_and_stopped, same_bits
 from vaebench.runner.experiment import run
 
 SMALL = [
@@ -21,14 +20,6 @@ SMALL = [
 
 def small(outputs: Path, *overrides: str) -> Any:
     return run(small_config(outputs, *SMALL, *overrides, families=True))
-
-
-def test_a_stopped_run_with_denoising_goes_on_with_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ["model.denoising=true", "evaluation=none"]
-    whole, stopped = run_whole_and_stopped(tmp_path, monkeypatch, lambda outputs: small(outputs, *words))
-    assert same_bits(whole, stopped)
 
 
 def test_what_needs_a_likelihood_is_not_applicable_and_steps_are_measured(

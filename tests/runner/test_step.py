@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, fx
 
-from tests.runs import small_config
+from tests.runs import small_config, tiny
 from vaebench.runner.prepare import build_model, make_training, prepare
 
 SETTINGS = ["training.batch_size=20", "runtime.device=cpu", "runtime.threads=1"]
@@ -17,7 +17,7 @@ CALL = torch.compile
 
 def two_steps(outputs: Path, family: str, how: str) -> tuple[list[float], list[Tensor]]:
     """The losses of two steps, and the parameters after them."""
-    words = [*SETTINGS, f"model={family}", f"runtime.compile={how}"]
+    words = [*SETTINGS, *tiny(family), f"runtime.compile={how}"]
     experiment = prepare(small_config(outputs, *words, families=True))
     torch.manual_seed(0)
     training = make_training(experiment, build_model(experiment.config, experiment.dataset))
@@ -29,6 +29,7 @@ def two_steps(outputs: Path, family: str, how: str) -> tuple[list[float], list[T
     return losses, [parameter.detach() for parameter in training.model.parameters()]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch hides it, but not from pytest
 @pytest.mark.parametrize(
     "family", ["vae", "vamp_vae", "iaf_vae", "mae", "fae", "iwae", "skip_vae", "infovae", "pixelcnn_vae"]

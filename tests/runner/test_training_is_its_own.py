@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.runs import SMALL, only_run, small_config
@@ -24,6 +25,7 @@ CHEAP = [
 ]
 
 
+@pytest.mark.slow
 def test_training_has_the_same_bits_with_the_information_suite_and_without(tmp_path: Path) -> None:
     run(small_config(tmp_path / "with", *SIZES, *CHEAP, families=True))
     run(small_config(tmp_path / "without", *SIZES, "evaluation=none", families=True))
