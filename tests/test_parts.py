@@ -169,6 +169,13 @@ class Beta(nn.Module):
 
 
 @mine
+class Kindless(Beta):
+    """It does not say for which kinds of data it is."""
+
+    kinds = None  # type: ignore[assignment]
+
+
+@mine
 class Posterior(nn.Module):
     is_gaussian = "yes"
 
@@ -225,6 +232,11 @@ GOOD = ("training.steps=2", "evaluation=none", "runtime.device=cpu", "runtime.pr
             r"model.encoder: .* has no `out_features` \(F,",
         ),
         ("model/likelihood", "_target_: mylab.Beta", r"model.likelihood: mylab.Beta has no `mean`\(\)"),
+        (
+            "model/likelihood",
+            "_target_: mylab.Kindless",
+            r"has no `kinds` \(the kinds of data that it is for\)",
+        ),
         (
             "model/posterior",
             "_target_: mylab.Posterior",

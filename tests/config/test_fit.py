@@ -7,8 +7,8 @@ import pytest
 
 from tests.config.helpers import CONF, config_of
 from tests.runs import small_config
-from vaebench.config.check import NEAREST, check_fit, families_for
 from vaebench.config.errors import ConfigError
+from vaebench.config.fit import NEAREST, check_fit, families_for
 from vaebench.data.spec import DataSpec
 from vaebench.errors import UserError
 from vaebench.runner.prepare import prepare

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tests.config.helpers import CONF, config_of
 from tests.networks.test_ladder import lively
 from vaebench.config.build import build
-from vaebench.config.check import check_fit
 from vaebench.config.errors import ConfigError
+from vaebench.config.fit import check_fit
 from vaebench.data.spec import DataSpec
 from vaebench.distributions import Gaussian
 from vaebench.errors import UserError

@@ -14,8 +14,9 @@ from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from vaebench.config.build import build
-from vaebench.config.check import check_fit, check_kind, checked
+from vaebench.config.check import checked
 from vaebench.config.errors import ConfigError
+from vaebench.config.fit import check_fit, check_kind
 from vaebench.config.paths import conf_dir
 from vaebench.data.batches import Batches
 from vaebench.data.spec import DataPaths, Dataset, Splits
