@@ -1,4 +1,8 @@
-"""Bad input ends in one clear message, with exit code 1, before any data are read and anything is written."""
+"""Bad input ends in one clear message, with exit code 1, before any data are read and anything is written.
+
+One mistake of each kind goes through the whole program here; `config/test_explain.py` has those that
+Hydra finds, `config/test_check.py` the others.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from vaebench.data.mnist import MNIST
 
 TINY = (
     "runtime.device=cpu",
+    "runtime.threads=1",
     "training.steps=1",
     "evaluation=none",
     "model.encoder.width=8",
@@ -44,18 +49,9 @@ def check_one_message(outcome: Outcome, *parts: str) -> None:
     ("words", "parts"),
     [
         (["model=vea"], ["model = 'vea'", "no such option", "did you mean 'vae'?"]),
-        (["dataset=mnst"], ["dataset = 'mnst'", "did you mean 'mnist'?", "choices: ", "digits, "]),
-        (["model/encoder=mpl"], ["model/encoder = 'mpl'", "did you mean 'mlp'?"]),
         (["tracker=null"], ["tracker = null", "choices: none, "]),
         (["training.epohcs=3"], ["training.epohcs: no such key", "did you mean 'epochs'?"]),
-        (["modle=vae"], ["modle: no such key", "did you mean 'model'?"]),
-        (["model.encoder.dpeth=2"], ["model.encoder.dpeth: no such key", "did you mean 'depth'?"]),
-        (["+typo=1"], ["typo: no such key", "choices: data_root, dataset, "]),
-        (["+model.encoder.typo=1"], ["model.encoder.typo: no such key", "choices: activation, "]),
         (["model.latent_dim=3.5"], ["model.latent_dim = 3.5", "expected an integer"]),
-        (["runtime.device=gpu"], ["runtime.device = 'gpu'", "auto, cpu, cuda, mps"]),
-        (["model.objective.beta=-1"], ["model.objective.beta = -1", "expected 0 or more"]),
-        (["seed=-1"], ["seed = -1", "expected 0 or more"]),
         (
             ["dataset=mnist_gray"],
             ["model.likelihood: Bernoulli does not fit mnist_gray", "model/likelihood=gaussian"],
@@ -130,6 +126,7 @@ def test_an_output_folder_that_cannot_be_written_is_named(vaebench: Program) -> 
         check_one_message(vaebench(*words, *TINY), "/dev/null/x", "Not a directory", "paths.outputs=")
 
 
+@pytest.mark.slow
 def test_a_run_directory_of_another_config_is_refused_with_the_difference(
     vaebench: Program, tmp_path: Path
 ) -> None:
@@ -156,7 +153,6 @@ def test_a_run_directory_of_another_config_is_refused_with_the_difference(
     ("words", "message"),
     [
         (["model=vae,vea"], "model = 'vea': no such option; did you mean 'vae'?"),
-        (["training.epohcs=1,2"], "training.epohcs: no such key; did you mean 'epochs'?"),
         (["seed=0,1", "training.epohcs=1"], "training.epohcs: no such key; did you mean 'epochs'?"),
     ],
 )
@@ -169,6 +165,7 @@ def test_a_mistake_in_a_sweep_is_found_before_its_first_job(
     assert not list(tmp_path.glob("digits/*"))
 
 
+@pytest.mark.slow
 def test_a_job_of_a_sweep_says_its_own_mistake_and_the_others_run(vaebench: Program, tmp_path: Path) -> None:
     outcome = vaebench("-m", "seed=0,-1,x,2", f"paths.outputs={tmp_path}", *TINY)
     assert outcome.code == 1

@@ -8,7 +8,7 @@ import yaml
 
 from tests.archives import png, put_folder
 from tests.config.helpers import CONF
-from tests.runs import only_run, read, small_config
+from tests.runs import only_run, read, small_config, tiny
 from tests.sentences import write_corpus
 from vaebench.errors import UserError
 from vaebench.runner.experiment import run
@@ -26,36 +26,43 @@ QUICK = [
     "runtime.threads=1",
     "runtime.progress=never",
 ]
-SMALLER = {
-    "sequential_vae": ["model.steps=2", "model.channels=[8,8,8,8]", "model.width=8"],
-    "pixelcnnpp_vae": ["model.decoder.channels=8", "model.decoder.resnets=1"],
-    "sa_vae": ["model.posterior.num_steps=2", "model.decoder.depth=3"],
-    "sa_lstm_vae": ["model.posterior.num_steps=2"],
-    "skip_sa_lstm_vae": ["model.posterior.num_steps=2"],
-    "skip_sa_vae": ["model.posterior.num_steps=2", "model.decoder.depth=3"],
-}
 WITHOUT_LIKELIHOOD = {"sequential_vae"}
 COMBINATIONS = {  # axes that no family has together
     "vamp pixelcnn iwae": [
-        "model=pixelcnn_vae",
+        *tiny("pixelcnn_vae"),
         "model/prior=vamp",
+        "model.prior.num_components=7",
         "model/objective=iwae",
         "model.objective.num_samples=3",
     ],
-    "skip pixelcnn, skip encoder": ["model=scvae", "model/decoder=gated_pixelcnn"],
-    "iaf head": ["model=iaf_vae", "model/decoder=pixel_head"],
-    "fae conv": ["model=fae", "model/encoder=conv4"],
-    "infovae iaf": ["model=vae", "model/objective=infovae", "model/posterior=iaf"],
+    "skip pixelcnn, skip encoder": [
+        "model=scvae",
+        "model.encoder.width=16",
+        "model/decoder=gated_pixelcnn",
+        "model.decoder.channels=4",
+        "model.decoder.depth=3",
+    ],
+    "iaf head": [
+        "model=iaf_vae",
+        "model.encoder.width=16",
+        "model.posterior.width=16",
+        "model/decoder=pixel_head",
+        "model.decoder.channels=4",
+        "model.decoder.depth=2",
+    ],
+    "fae conv": ["model=fae", "model/encoder=conv4", "model.decoder.width=16"],
+    "infovae iaf": [*tiny("vae"), "model/objective=infovae", "model/posterior=iaf"],
     "svi skip mlp iwae": [
-        "model=skip_vae",
+        *tiny("skip_vae"),
         "model/posterior=svi",
+        "model.posterior.num_steps=2",
         "model/objective=iwae",
         "model.objective.num_samples=3",
     ],
-    "svi fae conv": ["model=fae_conv", "model/posterior=svi", "model.posterior.num_steps=2"],
-    "mae vamp": ["model=mae", "model/prior=vamp"],
-    "adam_averaged": ["model=vae", "training/optimizer=adam_averaged"],
-    "adam_norm_grad": ["model=vae", "training/optimizer=adam_norm_grad"],
+    "svi fae conv": [*tiny("fae_conv"), "model/posterior=svi", "model.posterior.num_steps=2"],
+    "mae vamp": [*tiny("mae"), "model/prior=vamp", "model.prior.num_components=7"],
+    "adam_averaged": [*tiny("vae"), "training/optimizer=adam_averaged"],
+    "adam_norm_grad": [*tiny("vae"), "training/optimizer=adam_norm_grad"],
 }
 SCVAE_TABLE_2 = [  # as the README has them
     ("scvae_vamp", ["model/prior=vamp", "model.posterior.logvar_range=[-6,2]"]),
@@ -86,16 +93,18 @@ def of_sentences(family: str) -> bool:
     return "likelihood: categorical" in text or any(of_sentences(base) for base in bases)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_trains_and_is_measured(family: str, tmp_path: Path) -> None:
     statuses = dict.fromkeys(WITHOUT_LIKELIHOOD, ("not_applicable", "not_applicable"))
     statuses["lstm_lm"] = ("not_applicable", "complete")  # no bound, since its likelihood is exact
-    words = [f"model={family}", *SMALLER.get(family, [])]
+    words = tiny(family)
     if of_sentences(family):
         words += ["dataset=text", f"dataset.folder={write_corpus(tmp_path / 'corpus')}"]
     check_run(tmp_path / "outputs", *words, statuses=statuses.get(family, ("complete", "complete")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choices", COMBINATIONS.values(), ids=COMBINATIONS)
 def test_axes_combine(choices: list[str], tmp_path: Path) -> None:
     check_run(tmp_path, *choices)

@@ -36,6 +36,7 @@ def holder(path: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_second_start_says_who_runs_it_and_touches_nothing(tmp_path: Path) -> None:
     small_run(tmp_path)
     run = only_run(tmp_path)
@@ -48,6 +49,7 @@ def test_second_start_says_who_runs_it_and_touches_nothing(tmp_path: Path) -> No
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.slow
 def test_kill_9_frees_the_lock_and_the_run_shows_as_killed(tmp_path: Path) -> None:
     path = tmp_path / "digits/vae/00000000/seed0/v0/lock.json"
     path.parent.mkdir(parents=True)

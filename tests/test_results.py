@@ -14,7 +14,10 @@ from vaebench.reporting.runs import find_runs
 
 RESULTS = ROOT / "results"
 AGAIN = "python -m vaebench.report results/runs --out report; cp report/report.md results/verdicts.md"
-pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="a source distribution has no results/")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not RESULTS.exists(), reason="a source distribution has no results/"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,13 @@ def test_the_installed_package_is_complete_and_its_own(python: Path, tmp_path: P
 @pytest.mark.slow
 def test_the_installed_command_trains_the_default_in_another_folder(python: Path, tmp_path: Path) -> None:
     program = python.with_name("vaebench")
-    words = ("training.steps=3", "evaluation=none", "runtime.device=cpu", "paths.outputs=here")
+    words = (
+        "training.steps=3",
+        "evaluation=none",
+        "runtime.device=cpu",
+        "runtime.threads=1",
+        "paths.outputs=here",
+    )
     out = run(program, *words, cwd=tmp_path)
     (file,) = tmp_path.glob("here/digits/vae/*/seed0/v0/results.json")
     assert str(file.parent.relative_to(tmp_path)) in out

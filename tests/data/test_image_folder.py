@@ -255,6 +255,7 @@ def test_options_are_those_of_the_file_under_conf():
     }
 
 
+@pytest.mark.slow
 def test_real_images_of_an_archive(tmp_path_factory):
     root = real_data("cifar10_images.zip")
     paths = DataPaths(root=root, cache=tmp_path_factory.getbasetemp() / "cache")

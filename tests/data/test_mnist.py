@@ -201,6 +201,7 @@ def real(tmp_path_factory) -> tuple[DataPaths, Splits]:
     return paths, load(paths)
 
 
+@pytest.mark.slow
 def test_real_mnist_is_split_in_its_order_and_binarised_by_its_grey_levels(real):
     paths, splits = real
     assert [len(splits[name]) for name in ("train", "valid", "test")] == [50_000, 10_000, 10_000]

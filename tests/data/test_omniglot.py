@@ -351,6 +351,7 @@ def real(tmp_path_factory) -> Splits:
     ).load()
 
 
+@pytest.mark.slow
 def test_real_drawings_are_split_as_the_recipe_says(real):
     """The hash is part of the benchmark: change it, and numbers of before cannot be compared."""
     assert [len(real[name]) for name in ("train", "valid", "test")] == [23_000, 1_345, 8_115]
@@ -362,6 +363,7 @@ def test_real_drawings_are_split_as_the_recipe_says(real):
     assert real.origin["test_hash"] == "81a01a3d15f31db6"
 
 
+@pytest.mark.slow
 def test_real_drawings_are_thin_strokes_in_the_middle(real):
     level = real.train.x.float().mean(0)[0] / 255
     assert level.mean() == pytest.approx(0.0806, abs=1e-3)

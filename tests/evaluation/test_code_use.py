@@ -27,6 +27,7 @@ FAMILIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_unregularised_model_is_measured_and_its_interrupted_chain_goes_on(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

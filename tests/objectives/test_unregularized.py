@@ -99,6 +99,7 @@ def test_a_family_sets_nothing_that_another_objective_posterior_or_prior_would_l
     assert not {"objective", "posterior", "prior"} & own.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["vae", "pixel_vae", "vamp_vae", "fae", "lstm_vae", "sequential_vae"])
 @pytest.mark.parametrize("objective", ["unregularized", "infovae", "elbo"])
 def test_the_objective_is_one_switch_for_any_family(family: str, objective: str) -> None:
@@ -107,6 +108,7 @@ def test_the_objective_is_one_switch_for_any_family(family: str, objective: str)
     assert chosen == plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("posterior", ["diagonal", "sigmoid", "iaf"])
 @pytest.mark.parametrize("family", ["vamp_vae", "fae", "sa_lstm_vae", "iaf_vae"])
 def test_and_so_is_the_posterior(family: str, posterior: str) -> None:

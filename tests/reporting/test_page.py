@@ -37,6 +37,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "r/index.html"
 
 
+@pytest.mark.slow
 def test_data_have_nothing_that_html_could_take_for_markup(page: Path) -> None:
     data = page.read_text().partition('type="application/json">')[2].partition("</script>")[0]
     assert "<" not in data
@@ -54,6 +55,7 @@ def test_the_claims_of_a_paper_are_counted_at_the_top(tmp_path: Path) -> None:
     assert counts_of(report, "mine") == f"<tr><th>{link}</th>{cells}</tr>"
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_the_page_in_a_browser(page: Path, tmp_path: Path) -> None:
     assert not re.search(r"(src|href)=\"(https?:)?//", page.read_text())
@@ -93,6 +95,7 @@ def test_the_page_in_a_browser(page: Path, tmp_path: Path) -> None:
         assert b.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_chosen_runs_are_compared_with_the_one_that_was_ticked_first_by_what_they_are(
     page: Path, tmp_path: Path

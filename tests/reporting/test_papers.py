@@ -149,6 +149,7 @@ def test_every_table_and_figure_is_a_target_of_make() -> None:
 ROWS = [(name, key) for name, paper in PAPERS.items() for key in paper.rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "key"), ROWS)
 def test_every_row_composes_binds_and_is_not_the_base(name: str, key: str) -> None:
     row = PAPERS[name].rows[key]

@@ -63,6 +63,7 @@ def test_the_version_that_is_read_is_the_one_that_is_written() -> None:
     assert SCHEMA_VERSION == records.SCHEMA_VERSION
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["report", "tables"])
 def test_of_nothing_every_table_says_what_is_missing(
     program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -84,6 +85,7 @@ def test_of_nothing_every_table_says_what_is_missing(
             assert all(paper.rows[row].label in missing for row in content.cells)
 
 
+@pytest.mark.slow
 def test_a_target_whose_rows_are_all_there_is_a_success(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +113,7 @@ def test_a_target_whose_rows_are_all_there_is_a_success(
     assert call(monkeypatch, "report", *words) == 1
 
 
+@pytest.mark.slow
 def test_the_files_of_a_report(report: Path) -> None:
     text = (report / "report.md").read_text()
     assert "What reproduces" in text
@@ -147,7 +150,8 @@ def test_runs_as_a_table_for_notebooks(outputs: Path) -> None:
 
 
 @pytest.mark.slow
-def test_hundreds_of_runs_take_seconds_and_no_torch(outputs: Path, tmp_path: Path) -> None:
+def test_hundreds_of_runs_take_seconds_and_no_torch(outputs: Path, report: Path, tmp_path: Path) -> None:
+    assert report.exists()  # so that every row is composed already
     for i in range(25):
         shutil.copytree(outputs, tmp_path / "o", dirs_exist_ok=True)
         for seed in (0, 1):
@@ -181,6 +185,7 @@ def test_any_folder_goes_through_the_overrides_as_it_is(folder: str) -> None:
     assert parsed.value() == folder
 
 
+@pytest.mark.slow
 def test_claims_as_a_table(report: Path) -> None:
     claims = pd.read_csv(report / "claims.csv")
     better = claims[claims["claim"] == "SCVAE has a better NLL than a VAE of one layer"].iloc[0]

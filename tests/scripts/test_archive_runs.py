@@ -46,6 +46,7 @@ def verdicts(folder: Path) -> str:
     return in_markdown(make_report(PAPERS, list(find_runs(folder))))
 
 
+@pytest.mark.slow
 def test_a_report_of_what_is_kept_says_the_same(outputs: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     assert len(keep(outputs, kept, TIERS)) == 4
@@ -96,6 +97,7 @@ def test_what_was_kept_stays_and_what_ran_again_is_replaced(outputs: Path, tmp_p
     assert not (first / "arrays/stale.npz").exists()
 
 
+@pytest.mark.slow
 def test_an_interruption_leaves_what_was_kept(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

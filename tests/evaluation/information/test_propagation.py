@@ -37,6 +37,7 @@ def channel(tmp_path, num: int = 100, **fields):
     return make_context(CHANNEL.model(shift=SHIFT), CHANNEL.sample(num), tmp_path, **fields)
 
 
+@pytest.mark.slow
 def test_an_affine_layer_of_full_rank_keeps_everything(tmp_path):
     """The exact posterior moved by a shift: its information is the channel's, its KL and its distance to the
     prior are closed forms, and behind the 6 x 2 matrix all are the same, for trained and random decoders."""
@@ -72,6 +73,7 @@ def test_an_affine_layer_of_full_rank_keeps_everything(tmp_path):
             assert measurement.standard_error == pytest.approx(per_run.std(ddof=1) / 2**0.5)
 
 
+@pytest.mark.slow
 def test_an_affine_layer_to_fewer_outputs_loses_what_the_closed_form_says(tmp_path):
     """Two units to one output: the trained decoder reads the second, and each random one its own mixture."""
     model = latent_model(toy_spec((1,)), 2)

@@ -165,6 +165,7 @@ def test_data_without_labels_are_not_applicable(probe, name, tmp_path):
         measure(probe, context)
 
 
+@pytest.mark.slow
 def test_svm_takes_the_penalty_that_is_best_on_the_validation_split(tmp_path):
     """Some of the training labels are wrong: the weaker the penalty, the more of them it learns."""
     train, valid, test = separable(90, 0), separable(200, 1), separable(200, 2)

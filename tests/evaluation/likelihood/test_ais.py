@@ -157,6 +157,7 @@ class Stopped(BaseException):
     """As `Interrupted` is: no evaluation may catch it."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["prior", "posterior"])
 def test_interrupted_anywhere_it_goes_on_to_the_bit_identical_result(tmp_path, monkeypatch, start):
     """Two blocks of test data, 2 x 4 temperatures, and two of drawn data, forward and back, 2 x 8: stopped

@@ -73,6 +73,7 @@ def after(step: int, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
 MODEL_LAW = (TOY.bias, TOY.weight @ TOY.weight.T + TOY.std**2 * torch.eye(6).double())
 
 
+@pytest.mark.slow
 def test_every_kept_step_has_the_moments_of_the_ar1_chain_and_the_last_is_stationary(tmp_path):
     """Also that the noise is uniform on the data's range, and that draws from the prior are the model's."""
     x = TOY.sample(8000)
@@ -246,6 +247,7 @@ def count_steps(model: LatentModel, monkeypatch) -> list[int]:
     return counts
 
 
+@pytest.mark.slow
 def test_interrupted_between_any_chunks_it_goes_on_to_the_bit_identical_result(tmp_path, monkeypatch):
     """Two chunks of chains, three steps from noise and three from data, then draws from the prior.
 
