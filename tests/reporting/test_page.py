@@ -66,6 +66,7 @@ def test_a_run_and_a_paper_that_look_like_markup_are_escaped(tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_page_in_a_browser(page: Path, tmp_path: Path) -> None:
     assert not re.search(r"(src|href)=\"(https?:)?//", page.read_text())
     with browser(tmp_path) as b:
