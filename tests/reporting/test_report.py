@@ -14,10 +14,8 @@ from tests.cli import ROOT
 from tests.reporting.madeup import put, put_run, remeasure
 from vaebench.report import load_runs, main
 from vaebench.reporting.papers import load_papers
-from vaebench.reporting.runs import SCHEMA_VERSION
 from vaebench.reproduce import main as reproduce_main
 from vaebench.reproduce import quoted
-from vaebench.runner import results_files as records
 
 PAPERS = load_papers()
 ROWS = PAPERS["scvae"].rows
@@ -57,10 +55,6 @@ def report(outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         assert call(patch, "report", str(outputs), "--out", str(folder)) == 1  # much is missing
     return folder
-
-
-def test_the_version_that_is_read_is_the_one_that_is_written() -> None:
-    assert SCHEMA_VERSION == records.SCHEMA_VERSION
 
 
 @pytest.mark.slow

@@ -121,7 +121,7 @@ def test_a_prior_that_is_not_standard_is_the_one_that_is_integrated(tmp_path):
     mean, scale = torch.tensor([1.0, -0.5]), 0.5
     context = make_context(TOY.model(), x, tmp_path)
     components = Gaussian(mean.expand(2, 2), torch.full((2, 2), 2 * np.log(scale)))
-    context.__dict__["prior"] = Mixture(components)
+    context.shared["prior"] = Mixture(components)
     moved = replace(TOY, weight=scale * TOY.weight, bias=TOY.bias + TOY.weight @ mean.double())
     numbers = measure(evaluator(num_temperatures=60, num_simulated=20), context)
     error = numbers["ais_mc_error"].value

@@ -119,6 +119,7 @@ class Tables(Model):
     has_latent: ClassVar = True
     has_density: ClassVar = True
     spec = DataSpec("toy", (2,), "binary", None)
+    parameters_per_datum = 2
     q = torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.3, 0.6], [0.25, 0.25, 0.5]])
     p = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.1, 0.6, 0.2, 0.1], [0.05, 0.1, 0.25, 0.6]])
     prior = torch.tensor([[0.1, 0.1, 0.8]])

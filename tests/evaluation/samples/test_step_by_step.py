@@ -29,6 +29,7 @@ class Painter(Model):
     num_steps = 2
     latent_dim = 4
     spec = toy_spec((1, 3, 4))
+    parameters_per_datum = 12
 
     def encode(self, x: Tensor) -> Gaussian:
         grey = x.mean((1, 2, 3))
