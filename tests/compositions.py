@@ -10,6 +10,7 @@ import copy
 import hashlib
 import os
 import pickle
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cache
@@ -17,12 +18,18 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vaebench.config.paths import conf_dir
+
+PARSER = OverridesParser.create()
+TIERS = ("tier=reduced", "tier=smoke")
 
 
 def composed(*words: str) -> DictConfig:
@@ -65,6 +72,28 @@ def _shared(words: tuple[str, ...]) -> DictConfig:
 
 
 def _compose(words: tuple[str, ...]) -> DictConfig:
+    values = [word for word in words if _sets_a_value(word)]
+    tiers = [word for word in words if word in TIERS]
+    if values or tiers:
+        choices = [word for word in words if word not in values and word not in tiers]
+        config = copy.deepcopy(_shared((*choices, *(["tier=full"] if tiers else []))))
+        # As Hydra does: a tier, the last option of all, is merged into the others, and values after it.
+        for tier in tiers:
+            config.merge_with(OmegaConf.load(Path(conf_dir(), f"{tier.replace('=', '/')}.yaml")))
+        ConfigLoaderImpl._apply_overrides_to_config(PARSER.parse_overrides(values), config)
+        return config
     is_initialised = GlobalHydra.instance().is_initialized()  # by the caller of `compose_once`
     with nullcontext() if is_initialised else initialize_config_dir(conf_dir(), version_base="1.3"):
         return compose("train", overrides=list(words))
+
+
+def _sets_a_value(word: str) -> bool:
+    """Return True for `key=value` with a plain value, where `key` is not a group of options."""
+    key, equals, _ = word.partition("=")
+    is_group = (Path(conf_dir()) / key).is_dir()
+    if not equals or is_group or not re.fullmatch(r"(\+\+)?\w+(\.\w+)*", key) or key.startswith("hydra"):
+        return False
+    try:
+        return not PARSER.parse_override(word).is_sweep_override()
+    except HydraException:
+        return False

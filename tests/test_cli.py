@@ -108,6 +108,7 @@ def test_the_config_is_shown_and_nothing_is_run(vaebench: Program, tmp_path: Pat
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [1, 3])
 def test_a_sweep_may_be_asked_for_anywhere_among_the_words(
     vaebench: Program, tmp_path: Path, place: int

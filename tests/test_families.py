@@ -110,6 +110,7 @@ def test_axes_combine(choices: list[str], tmp_path: Path) -> None:
     check_run(tmp_path, *choices)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "overrides"), SCVAE_TABLE_2)
 def test_combinations_of_scvaes_table_2_are_overrides(family: str, overrides: list[str]) -> None:
     def model(*choices: str) -> dict:
@@ -118,6 +119,7 @@ def test_combinations_of_scvaes_table_2_are_overrides(family: str, overrides: li
     assert model("model=scvae", *overrides) == model(f"model={family}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("choices", "reason"),
     [
@@ -156,6 +158,7 @@ def test_what_cannot_be_combined_is_refused_with_the_reason(
         prepare(small_config(tmp_path, *words, families=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("choices", "reason"),
     [

@@ -134,6 +134,7 @@ def circle(sources: dict[str, str]) -> list[str]:
     return []
 
 
+@pytest.mark.slow
 def test_modules_do_not_import_each_other_in_a_circle() -> None:
     sources = {module_of(path): path.read_text() for path in FILES if path.stem != "__init__"}
     found = circle(sources)

@@ -13,6 +13,7 @@ from vaebench.networks.mlp import MLPEncoder
 from vaebench.runner.optimizers import adam
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -43,6 +44,7 @@ def test_a_value_of_the_wrong_type_is_named_with_what_was_expected(override: str
     assert problems_of(override) == (message,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -62,6 +64,7 @@ def test_a_value_out_of_range_is_named_with_the_nearest_legal_one(override: str,
     assert problems_of(override) == (message,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "start"),
     [
@@ -126,6 +129,7 @@ def test_values_arrive_in_the_declared_types() -> None:
     assert config["training"]["optimizer"]["betas"] == (0.9, 0.999)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "a b"])
 def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
     for key in ("model.name", "dataset.name"):

@@ -1,6 +1,7 @@
 """The files under conf/: each option composes, fits its constructors, and does what it says."""
 
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -50,20 +51,36 @@ def as_list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def lines_with_every_option() -> list[list[tuple[str, str]]]:
+    """Return command lines that have every option: one option of each group, and a line for each family."""
+    groups: dict[str, list[str]] = {}
+    for group, option in OPTIONS:
+        groups.setdefault(group, []).append(option)
+    families = [[("model", family)] for family in groups.pop("model")]
+    columns = [[(group, option) for option in options] for group, options in groups.items()]
+    return families + [[pair for pair in line if pair] for line in zip_longest(*columns)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_of_every_group_fits_its_constructors(group: str, option: str) -> None:
-    node: Any = config_of(f"{group}={option}")
-    for part in group.split("/"):
-        node = node[part]
-    said = body_of(CONF / group / f"{option}.yaml")
-    if "_target_" in said:
-        assert node["_target_"] == said["_target_"]
-        assert callable(factory(node))
-    if group == "evaluation":
-        versions = {name: build(evaluator).version for name, evaluator in node.items()}
-        assert {*said} <= {*versions}
-        assert all(isinstance(version, int) for version in versions.values())
+@pytest.mark.parametrize("line", lines_with_every_option(), ids=lambda line: "=".join(line[0]))
+def test_every_option_of_every_group_fits_its_constructors(line: list[tuple[str, str]]) -> None:
+    config = config_of(*("=".join(choice) for choice in line))
+    for group, option in line:
+        node: Any = config
+        for part in group.split("/"):
+            node = node[part]
+        content = body_of(CONF / group / f"{option}.yaml")
+        if "_target_" in content:
+            assert node["_target_"] == content["_target_"]
+            assert callable(factory(node))
+        if group == "evaluation":
+            versions = {name: build(evaluator).version for name, evaluator in node.items()}
+            assert {*content} <= {*versions}
+            assert all(isinstance(version, int) for version in versions.values())
+
+
+def test_the_lines_have_every_option() -> None:
+    assert {pair for line in lines_with_every_option() for pair in line} == {*OPTIONS}
 
 
 def test_every_component_file_is_an_option_of_a_group() -> None:
@@ -111,6 +128,7 @@ def test_files_are_short() -> None:
     assert median(len(file.read_text().splitlines()) for file in FILES) <= 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tier", [path.stem for path in CONF.glob("tier/*.yaml")])
 def test_a_tier_changes_what_it_says_and_nothing_else(tier: str) -> None:
     said = dict(leaves(body_of(CONF / f"tier/{tier}.yaml")))

@@ -44,6 +44,7 @@ def test_an_unknown_option_of_a_group_is_told_with_the_nearest_and_all(
     assert "\n" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
@@ -63,6 +64,7 @@ def test_a_misspelt_key_is_told_with_its_neighbours(message, word: str, expected
     assert "\n" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "meant"),
     [
@@ -117,6 +119,7 @@ def test_a_key_that_only_the_swept_options_have_wants_two_plus_signs(monkeypatch
     assert "write ++model.decoder.channels=" in explain(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [["--config-dir", "{}"], ["--config-dir={}"], ["-cd", "{}"]])
 def test_the_folder_of_further_options_is_found_on_the_command_line(flags: list[str], tmp_path: Path) -> None:
     plant_experiment(tmp_path, "paper/row", "seed: 7")

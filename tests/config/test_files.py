@@ -7,6 +7,7 @@ import pytest
 from tests.config.helpers import CONF, plant, plant_experiment, problems_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "start"),
     [

@@ -38,6 +38,7 @@ def test_a_likelihood_that_does_not_fit_the_data_is_told_which_does(
 SENTENCES = DataSpec("toy", (9,), "tokens", None, vocabulary=("</s>", "<unk>", "a"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["vae", "skip_vae", "sa_vae", "skip_sa_vae"])
 def test_a_family_for_other_data_is_told_its_counterpart_for_these(family: str) -> None:
     counterpart = family.replace("vae", "lstm_vae")

@@ -79,6 +79,7 @@ def test_another_training_has_another_hash(override: str) -> None:
     assert config_hash(config_of(override)) != config_hash(BASE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -115,6 +115,7 @@ def test_an_amortised_posterior_keeps_nothing_and_closing_removes_the_rest(tmp_p
     assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["nll_v1.npz"]
 
 
+@pytest.mark.slow
 def test_a_run_that_ctrl_c_ends_while_it_encodes_ends_with_the_numbers_of_a_whole_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

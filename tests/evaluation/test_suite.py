@@ -86,6 +86,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     return tiny_context(tmp_path_factory.mktemp("suite"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUITE)
 def test_every_evaluator_gives_finite_measurements_or_a_figure_and_leaves_the_random_state(name, context):
     figures = context.directory / "figures"

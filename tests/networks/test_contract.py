@@ -30,6 +30,7 @@ def images(num: int, shape: tuple[int, ...]) -> Tensor:
     return torch.rand(num, *shape, generator=torch.Generator().manual_seed(1)).round()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("option", ENCODERS)
 def test_an_encoder_gives_as_many_features_as_it_says(option: str, shape: tuple[int, ...]) -> None:
@@ -57,6 +58,7 @@ def test_in_evaluation_features_are_a_datums_own(option: str) -> None:
         torch.testing.assert_close(buffer, before[name], atol=0, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["resnet", "conv", "gated_conv"])
 def test_batch_norm_takes_the_batchs_statistics_in_training_and_running_ones_after(option: str) -> None:
     encoder, x = encoder_of(option, (1, 8, 8)), images(6, (1, 8, 8))
@@ -72,6 +74,7 @@ def test_batch_norm_takes_the_batchs_statistics_in_training_and_running_ones_aft
     torch.testing.assert_close(late, trained, atol=0.1, rtol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(("dataset", "side"), [("digits", 8), ("mnist", 28)])
 def test_it_works_in_a_model_of_images(network: str, dataset: str, side: int, tmp_path: Path) -> None:
@@ -85,6 +88,7 @@ def test_it_works_in_a_model_of_images(network: str, dataset: str, side: int, tm
         assert model.sample(2).shape == (2, 1, side, side)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_layers_are_named_in_the_order_of_their_work(network: str) -> None:
     config = config_of(network, "model.latent_dim=3")["model"]

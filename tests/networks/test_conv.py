@@ -188,6 +188,7 @@ def test_he_initialisation_is_the_dense_layers_alone() -> None:
             assert he.equal(default)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [

@@ -44,6 +44,7 @@ def earlier_pixels(outputs: Tensor, x: Tensor) -> Tensor:
     return torch.stack(gradients) != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resolutions", [1, 2, 3])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_a_pixel_sees_all_pixels_before_it_and_no_other(size: tuple[int, int], resolutions: int) -> None:

@@ -33,6 +33,7 @@ def test_it_is_an_option_of_every_family() -> None:
     assert q.logvar.shape == (5, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("least", ["0", "1"])
 def test_a_least_that_is_none_or_leaves_nothing_is_refused(least: str) -> None:
     (problem,) = problems_of("model/posterior=sigmoid", f"model.posterior.min_std={least}")

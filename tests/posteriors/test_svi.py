@@ -147,6 +147,7 @@ def test_more_steps_raise_the_bound_that_they_ascend() -> None:
     assert gaps[-1] < 0.2 * gaps[0]
 
 
+@pytest.mark.slow
 def test_many_steps_end_at_the_exact_posterior() -> None:
     """Noise that goes round the corners of a square has the moments of the normal, without its chance."""
     x, model = data(30), refining(-2.0, -1.5, num_steps=1600, divisor=200)
@@ -399,6 +400,7 @@ def test_importance_sampling_proposes_from_the_refined_posterior(tmp_path: Path)
     assert nll[400] == pytest.approx(-float(TOY.log_px(x).mean()), abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_amortisation_gap_is_what_the_refinement_leaves(tmp_path: Path) -> None:
     search = PosteriorGaps(
         num_data=None, subset="first", num_steps=150, lr=0.1, num_samples=16, num_importance=1000

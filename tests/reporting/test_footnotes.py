@@ -14,6 +14,7 @@ SKIPVAE = load_papers()["skipvae"]
 VAE, SKIP = "table3_vae_l2", "table3_skip_l2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cells", "expected"),
     [

@@ -28,6 +28,7 @@ def test_a_run_matches_a_row_by_its_settings_except_for_newer_options(tmp_path: 
     )
 
 
+@pytest.mark.slow
 def test_an_old_run_matches_rows_that_set_a_newer_option_to_the_former_behaviour(tmp_path: Path) -> None:
     """init_from_data was added later; older runs behave like `false`."""
     zhao, skipvae = (load_papers()[name] for name in ("zhao", "skipvae"))

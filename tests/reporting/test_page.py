@@ -31,7 +31,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     failed = put_run(folder / "o", paper().rows["scvae"], seed=2)
     (failed / "results.json").unlink()
     put(failed / "status.json", {"state": "failed", "reason": REASON})
-    report = make_report({**load_papers(), "mine": paper()}, list(find_runs(folder / "o")))
+    report = make_report({"scvae": load_papers()["scvae"], "mine": paper()}, list(find_runs(folder / "o")))
     write_report(report, folder / "o", folder / "r")
     return folder / "r/index.html"
 

@@ -127,6 +127,7 @@ def test_a_figure_has_nothing_to_compare_with(tmp_path: Path) -> None:
     assert (found.verdict, found.published) == ("not comparable", None)
 
 
+@pytest.mark.slow
 def test_a_stand_in_for_the_data_is_marked_and_never_agrees(tmp_path: Path) -> None:
     content = PAPERS["skipvae"]
     for row, kl in (("table3_skip_l2", 26.35), ("table3_vae_l2", 24.23)):

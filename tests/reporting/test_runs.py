@@ -158,6 +158,7 @@ def test_a_table_of_no_runs_has_its_columns(tmp_path: Path) -> None:
     assert load_runs(tmp_path).columns.tolist()[: len(COLUMNS) + 1] == empty.columns.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "content"),
     [

@@ -99,6 +99,7 @@ def test_a_newer_version_overwrites_the_files_whose_numbers_it_replaces(
     assert bound["files"]["arrays/kl_per_unit.npz"] == "arrays/kl_per_unit.npz"
 
 
+@pytest.mark.slow
 def test_newer_evaluator_version_replaces_the_older_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +233,7 @@ def test_damaged_file_of_a_run_is_named(tmp_path: Path, name: str) -> None:
     assert str(path if name.endswith("json") else path.parent) in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("epochs", "tier", "told"), [(3, "full", True), (3, "smoke", False), (2, "full", False)]
 )

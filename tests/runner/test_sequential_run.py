@@ -22,6 +22,7 @@ def small(outputs: Path, *overrides: str) -> Any:
     return run(small_config(outputs, *SMALL, *overrides, families=True))
 
 
+@pytest.mark.slow
 def test_what_needs_a_likelihood_is_not_applicable_and_steps_are_measured(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
+from scripts import archive_runs
 from scripts.archive_runs import keep, strays, without_paths
 from tests.reporting.madeup import put_run
 from vaebench.errors import UserError
@@ -15,9 +16,14 @@ from vaebench.reporting.papers import Tier, load_papers
 from vaebench.reporting.report import make_report
 from vaebench.reporting.runs import PNG_END, find_runs
 
-PAPERS = load_papers()
+PAPERS = {"scvae": load_papers()["scvae"]}  # composing the rows of all takes half a minute
 ROWS = PAPERS["scvae"].rows
 TIERS = ("full", "reduced")
+
+
+@pytest.fixture(autouse=True)
+def _one_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_runs, "load_papers", lambda: PAPERS)
 
 
 @pytest.fixture
@@ -59,12 +65,14 @@ def test_a_report_of_what_is_kept_says_the_same(outputs: Path, tmp_path: Path) -
     assert strays(kept) == []
 
 
+@pytest.mark.slow
 def test_only_the_wanted_tiers_are_kept(outputs: Path, tmp_path: Path) -> None:
     for tiers, number in ((("full",), 1), (("reduced",), 3), (("smoke",), 1)):
         runs = keep(outputs, tmp_path / "kept" / tiers[0], tiers)
         assert [run.tier for run in runs] == [*tiers] * number
 
 
+@pytest.mark.slow
 def test_no_more_is_kept_than_that_takes(outputs: Path, tmp_path: Path) -> None:
     keep(outputs, tmp_path / "kept", ("reduced",))
     files = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
@@ -86,6 +94,7 @@ def test_paths_are_replaced_whole() -> None:
     assert without_paths(text, config, Path("/now/runs")) == told
 
 
+@pytest.mark.slow
 def test_what_was_kept_stays_and_what_ran_again_is_replaced(outputs: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     keep(outputs, kept, ("reduced",))
@@ -117,6 +126,7 @@ def test_an_interruption_leaves_what_was_kept(
     assert not list(kept.rglob("*.new"))
 
 
+@pytest.mark.slow
 def test_runs_that_are_no_longer_a_tables_are_named(outputs: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     keep(outputs, kept, TIERS)

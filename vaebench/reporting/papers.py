@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from vaebench.config.paths import conf_dir
 from vaebench.errors import UserError
+from vaebench.reporting.runs import Loader
 from vaebench.reporting.statements import Claim, Closed
 
 Tier = Literal["full", "reduced", "smoke"]
@@ -147,7 +148,7 @@ def load_papers(folder: Path | None = None) -> dict[str, Paper]:
 def read_paper(file: Path) -> Paper:
     """Read and check one file. Raises PaperError with all problems."""
     try:
-        content = yaml.safe_load(file.read_text())
+        content = yaml.load(file.read_text(), Loader)
         paper = Paper.model_validate(content)
     except yaml.YAMLError as error:
         raise PaperError(f"{file}: {error}") from error

@@ -38,6 +38,7 @@ def fitted(problems, fitting: Fitting = SHORT, scale: float = 1.0, offset: float
 PROBLEMS = [gaussian(1.0), gaussian(0.5, 1.0, std=0.6), gaussian(-0.3, std=1.5), gaussian(0.0, 0.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (100.0, 3000.0)])
 def test_ratios_of_gaussians_are_found_at_every_point_in_the_order_of_the_problems(scale, offset):
     """Two problems of one width on either side of one of another; in any unit, since inputs are scaled."""
@@ -165,6 +166,7 @@ def test_with_the_exact_ratio_both_numbers_are_the_information(tmp_path, monkeyp
     assert numbers["mi_density_ratio_saturated"].value == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "repeats"), [(1, 1), (1, 20), (0.6, 1), (0.6, 20)])
 def test_standard_errors_are_the_spread_over_seeds(share, repeats, tmp_path, monkeypatch):
     """Also of a classifier that falls short, on which shuffled pairs that share a datum depend together."""

@@ -113,6 +113,7 @@ def test_pairs_are_of_one_datum_and_differ_in_one_thing_each():
             torch.testing.assert_close(below, wanted_below)
 
 
+@pytest.mark.slow
 def test_measuring_touches_neither_the_model_nor_depends_on_the_global_state(tmp_path):
     context = channel(tmp_path)
     model = context.model

@@ -18,6 +18,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [2, 10, 40])
 def test_codes_from_the_standard_normal_have_distances_from_chi(dim, tmp_path):
     """Half of the variance is the posterior's own: means alone would be too near by sqrt(1/2)."""

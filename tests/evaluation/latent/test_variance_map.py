@@ -85,6 +85,7 @@ def brute_force(q: Gaussian, x: Tensor, z: np.ndarray) -> tuple[float, np.ndarra
     return math.log(total / len(x)), np.array(m), spread, 1 / sum(one**2 for one in w)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stochastic", [False, True], ids=["grey", "binarised"])
 def test_map_is_the_loop_over_data_and_pixels_at_20_points(stochastic, tmp_path):
     context = image_context(tmp_path, stochastic)
@@ -157,6 +158,7 @@ def test_map_of_two_data_is_the_product_of_their_weights_times_their_squared_dis
     np.testing.assert_allclose(arrays["variance"], expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("slope", "r2"), [(1.0, 1.0), (0.0, 0.0), (-1.0, -3.0)], ids=["posterior mean", "constant", "reversed"]
 )

@@ -30,6 +30,7 @@ def test_a_layer_is_shown_as_the_next_one_sees_it():
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [None, torch.arange(30) % 3], ids=["without labels", "with labels"])
 def test_first_middle_last_and_code_are_embedded_each(labels, tmp_path):
     model = latent_model(toy_spec(SHAPE), 2, depth=5)

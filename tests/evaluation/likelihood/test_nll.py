@@ -119,6 +119,7 @@ def test_standard_error_is_over_data(tmp_path):
     assert per_dim == pytest.approx(expected / 6 / math.log(2), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_bytes", [SMALLEST, 2**24])
 def test_mc_error_is_the_spread_over_seeds(batch_bytes, tmp_path):
     """Also where every datum is a block of its own: blocks must not share their random numbers."""

@@ -60,6 +60,7 @@ def exact_kl(toy: LinearGaussian, x: Tensor) -> float:
     return float(kl_divergence(q, StandardNormal(2, like=q.mean)).sum(1).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shift", "log_ratio"), [(0.0, 0.0), (0.9, 0.0), (0.0, -0.8), (-0.6, 0.7)])
 def test_gaps_to_a_diagonal_posterior_are_what_the_encoder_loses(shift, log_ratio, tmp_path):
     x = TOY.sample(40)

@@ -141,6 +141,7 @@ def number(x: Tensor) -> Tensor:
     return (2 * x[..., 0] + x[..., 1]).long()
 
 
+@pytest.mark.slow
 def test_a_chain_of_four_states_has_its_law_at_each_step_and_ends_at_its_stationary_one(tmp_path):
     """The first step tells a chain that skips its start, or draws one of the two from a mean."""
     x = torch.tensor([[0, 0], [0, 0], [0, 0], [1, 0]]).repeat(1500, 1)

@@ -133,6 +133,7 @@ def line(epoch: int) -> dict:
     return {"epoch": epoch, "train": numbers, "valid": numbers | {"active_units": epoch}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_epochs", [1, 2, 12])
 def test_curves_need_one_epoch_at_least(num_epochs, tmp_path):
     history = [line(epoch) for epoch in range(1, num_epochs + 1)]

@@ -91,6 +91,7 @@ def test_gradient_energy_takes_both_directions_and_all_channels() -> None:
     torch.testing.assert_close(gradient_energy(x), torch.tensor([2 * 8 / 18, 2 / 18]))
 
 
+@pytest.mark.slow
 def test_chunks_change_nothing_but_the_sampled_order(tmp_path: Path) -> None:
     small, large = (
         measure(of(num_data=40), context_of(tmp_path, num=300, batch_bytes=size)) for size in (1.0, 1e9)
