@@ -176,16 +176,9 @@ def test_a_job_of_a_sweep_says_its_own_mistake_and_the_others_run(vaebench: Prog
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("word", "message"),
-    [
-        ("training.epohcs=3", "training.epohcs: no such key; did you mean 'epochs'?"),
-        ("model.latent_dim=3.5", "model.latent_dim = 3.5: expected an integer"),
-    ],
-)
-def test_a_process_of_its_own_says_the_same(tmp_path: Path, word: str, message: str) -> None:
-    outcome = in_subprocess(word, "paths.outputs=o", cwd=tmp_path)
-    check_one_message(outcome, message)
+def test_a_process_of_its_own_says_the_same(tmp_path: Path) -> None:
+    outcome = in_subprocess("training.epohcs=3", "paths.outputs=o", cwd=tmp_path)
+    check_one_message(outcome, "training.epohcs: no such key; did you mean 'epochs'?")
     assert list(tmp_path.iterdir()) == []
 
 
