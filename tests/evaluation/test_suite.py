@@ -15,6 +15,7 @@ from tests.compositions import composed
 from vaebench.config.build import build
 from vaebench.data.spec import DataSpec, Split, Splits
 from vaebench.evaluation.base import Context, Measurement, NotApplicableError
+from vaebench.evaluation.output_files import OutputFiles
 from vaebench.evaluation.suite import is_done, run_one
 from vaebench.models.latent import LatentModel
 from vaebench.runner.signals import Interrupted
@@ -169,3 +170,34 @@ def test_an_entry_stands_unless_it_failed_or_its_evaluator_is_newer(context):
     assert not is_done(None, 1)
     assert not is_done(run_one("bad", Returning(ValueError()), {}, context), 3)
     assert is_done(run_one("none", Returning(NotApplicableError("no")), {}, context), 3)
+
+
+class Encoding:
+    """An evaluator that needs the encoding, the prior and the test data, and saves a file."""
+
+    version: ClassVar = 1
+
+    def run(self, context: Context) -> Iterator[Measurement]:
+        mean = context.encoded("test").mean
+        yield Measurement("norm", float(mean.norm()), "units", None, len(context.test_data))
+        context.save_arrays("mine", mean=mean.numpy())
+        assert context.prior is not None
+
+
+def test_evaluators_share_the_encoding_and_the_prior_but_not_their_files(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    for name in ("encode", "prior_distribution"):
+        real = getattr(context.model, name)
+        monkeypatch.setattr(
+            context.model, name, lambda *a, name=name, real=real: (calls.append(name), real(*a))[1]
+        )
+    first = run_one("one", Encoding(), {}, context)
+    second = run_one(
+        "two", Encoding(), {}, context, OutputFiles(context.directory, {"arrays/mine.npz"}, "abc")
+    )
+    assert sorted(calls) == ["encode", "prior_distribution"]
+    assert first["measurements"] == second["measurements"]
+    assert first["files"] == {"arrays/mine.npz": "arrays/mine.npz"}
+    assert second["files"] == {"arrays/mine.npz": "arrays/mine_abc.npz"}

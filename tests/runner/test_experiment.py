@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.runs import only_run, read, small_run, without_seconds
+from tests.runs import only_run, read, small_config, small_run, without_seconds
 from tests.stopped import signal_at
 from vaebench.data.digits import Digits
 from vaebench.data.spec import Splits
@@ -20,6 +20,7 @@ from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
 from vaebench.runner import experiment
 from vaebench.runner.experiment import RunFailedError
 from vaebench.runner.meter import NotFiniteError
+from vaebench.runner.prepare import prepare
 from vaebench.runner.signals import Interrupted
 
 
@@ -258,3 +259,21 @@ def test_a_second_interrupt_which_waits_for_no_step_is_no_failure(
     monkeypatch.undo()
     small_run(tmp_path)
     assert read(only_run(tmp_path), "status.json")["state"] == "complete"
+
+
+def test_a_stand_in_for_the_data_has_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is part of the hash, and of what config.yaml records."""
+    usual = prepare(small_config(tmp_path))
+    made = Digits.__init__
+
+    def stand_in(self: Digits, *args: Any, **options: Any) -> None:
+        made(self, *args, **options)
+        self.spec = replace(self.spec, name="digits_seeded")
+
+    monkeypatch.setattr(Digits, "__init__", stand_in)
+    moved = prepare(small_config(tmp_path))
+    assert moved.config["dataset"]["name"] == moved.rundir.path.parts[-5] == "digits_seeded"
+    assert moved.rundir.path.parts[-3] != usual.rundir.path.parts[-3]
+    assert usual.config["dataset"]["name"] == "digits"

@@ -62,14 +62,13 @@ def todays(config: Mapping[str, Any], advise: Callable[[str], None] = lambda _: 
     def node(value: Any, path: str) -> Any:
         if not isinstance(value, Mapping):
             return value
-        target, changed = value.get("_target_"), dict(value)
+        target, changed = str(value.get("_target_")), dict(value)
         if target in MOVED:
             changed["_target_"] = target = MOVED[target]
             advise(f"{path}._target_: {value['_target_']} is now {target}")
-        renamed = RENAMED.get(target, {}) if isinstance(target, str) else {}
+        renamed, added = RENAMED.get(target, {}), ADDED.get(target, {})
         for old in renamed.keys() & changed.keys():
             advise(f"{path}.{old}: this option is now {renamed[old]}")
-        added = ADDED.get(target, {}) if isinstance(target, str) else {}
         options = {renamed.get(key, key): inner for key, inner in changed.items()}
         return {
             key: node(inner, f"{path}.{key}" if path else str(key))
