@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -187,7 +188,7 @@ class Encoding:
 def test_evaluators_share_the_encoding_and_the_prior_but_not_their_files(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[str] = []
+    context, calls = replace(context, shared={}), []
     for name in ("encode", "prior_distribution"):
         real = getattr(context.model, name)
         monkeypatch.setattr(

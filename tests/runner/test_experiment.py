@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from vaebench.errors import UserError
 from vaebench.evaluation.likelihood.bound import EvidenceLowerBound
 from vaebench.evaluation.likelihood.nll import ImportanceSampledNLL
 from vaebench.runner import experiment
+from vaebench.runner import prepare as prepare_module
 from vaebench.runner.experiment import RunFailedError
 from vaebench.runner.meter import NotFiniteError
 from vaebench.runner.prepare import prepare
@@ -266,13 +268,8 @@ def test_a_stand_in_for_the_data_has_a_folder_of_its_own(
 ) -> None:
     """Its name is part of the hash, and of what config.yaml records."""
     usual = prepare(small_config(tmp_path))
-    made = Digits.__init__
-
-    def stand_in(self: Digits, *args: Any, **options: Any) -> None:
-        made(self, *args, **options)
-        self.spec = replace(self.spec, name="digits_seeded")
-
-    monkeypatch.setattr(Digits, "__init__", stand_in)
+    stand_in = replace(usual.dataset.spec, name="digits_seeded")
+    monkeypatch.setattr(prepare_module, "build_dataset", lambda _: SimpleNamespace(spec=stand_in))
     moved = prepare(small_config(tmp_path))
     assert moved.config["dataset"]["name"] == moved.rundir.path.parts[-5] == "digits_seeded"
     assert moved.rundir.path.parts[-3] != usual.rundir.path.parts[-3]
