@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 ARGS   ?=
 TIER   ?= full
 comma  := ,
-# That everything runs, which is all that a smoke run says, one seed says as well as three.
+# One seed is enough for a smoke run, which only shows that everything runs.
 SEEDS  ?= $(if $(filter smoke,$(TIER)),0,0$(comma)1$(comma)2)
 JOBS   ?= 1
 OUTPUTS ?= outputs
@@ -18,7 +18,7 @@ include tables.mk
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 26
 
-# The environment is made anew whenever what it should hold changes.
+# Recreate the environment when its inputs change.
 $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (a few minutes: PyTorch is large) ..."
 	@rm -rf $(VENV)
@@ -55,7 +55,7 @@ status: $(READY) ## every run under outputs/, its state and main numbers
 report: $(READY) ## report/index.html from all that has run, complete or not
 	-@$(BIN)/vaebench-report "$(OUTPUTS)" --out report
 
-# What of a table is missing is run, then ours are shown beside theirs; ARGS="..." overrides every run's config.
+# Run the missing rows of a table, then show ours beside theirs; ARGS="..." overrides every run's config.
 $(TABLES): $(READY)
 	@$(BIN)/python -m vaebench.reproduce $@ --tier $(TIER) --seeds $(SEEDS) --jobs $(JOBS) --outputs "$(OUTPUTS)" --overrides $(ARGS)
 

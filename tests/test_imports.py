@@ -31,26 +31,27 @@ MAY_IMPORT = {  # the longest name that fits a module is its row; an entry inclu
     "model": "data.spec distributions terms text",
     "lock": "errors",
     "layout": "",
-    "parts": "distributions errors terms",
+    "parts": "distributions terms",
+    "part_checks": "errors parts",
     "data.spec": "errors",
     "data": "data seeding atomic ranges errors text",
-    "networks": "networks parts ranges errors text",
+    "networks": "networks part_checks ranges errors text",
     "priors": "distributions ranges",
     "likelihoods": "likelihoods distributions ranges text",
     "posteriors": "posteriors distributions errors networks parts ranges",
-    "models": "models model errors networks parts priors posteriors likelihoods terms distributions "
-    "data.spec ranges text",
+    "models": "models model errors networks part_checks parts priors posteriors likelihoods terms "
+    "distributions data.spec ranges text",
     "objectives": "objectives errors model parts distributions terms ranges",
     "evaluation": "evaluation layout model parts terms distributions data.spec data.batches seeding atomic "
     "ranges text",
     "config": "config atomic errors layout ranges",
-    "runner": "runner config data layout models model parts objectives evaluation terms distributions "
-    "seeding atomic ranges errors lock text",
+    "runner": "runner config data layout models model part_checks parts objectives evaluation terms "
+    "distributions seeding atomic ranges errors lock text",
     "reporting": "reporting config atomic errors layout lock",
     "report": "reporting atomic errors",
     "reproduce": "reporting errors",
-    "testing": "data.spec distributions evaluation model models likelihoods networks parts posteriors priors "
-    "seeding",
+    "testing": "layout data.spec distributions evaluation model models likelihoods networks parts posteriors "
+    "priors seeding",
     "train": "config runner errors",
     "__main__": "train",
     "status": "reporting",

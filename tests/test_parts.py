@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tests.config.helpers import plant
 from tests.runs import small_config
-from vaebench import parts
+from vaebench import part_checks, parts
 from vaebench.errors import UserError
 from vaebench.objectives.base import Objective
 from vaebench.parts import Loss, Measurement
@@ -176,6 +176,12 @@ class Kindless(Beta):
 
 
 @mine
+class NotAModel(nn.Module):
+    def __init__(self, spec: Any, *, name: str) -> None:
+        super().__init__()
+
+
+@mine
 class Posterior(nn.Module):
     is_gaussian = "yes"
 
@@ -219,7 +225,11 @@ GOOD = ("training.steps=2", "evaluation=none", "runtime.device=cpu", "runtime.pr
             "_target_: mylab.NoSampler\nwidth: 3",
             r"mylab.NoSampler has no `sample`\(\); the contract is vaebench.parts.AutoregressiveDecoder",
         ),
-        ("model/decoder", "_target_: mylab.PlainObject\nwidth: 3", "mylab.PlainObject is no torch.nn.Module"),
+        (
+            "model/decoder",
+            "_target_: mylab.PlainObject\nwidth: 3",
+            "mylab.PlainObject is not a torch.nn.Module",
+        ),
         ("model/decoder", "_target_: mylab.Narrow\nwidth: 3", "mylab.Narrow.*The size of tensor"),
         (
             "model/decoder",
@@ -258,7 +268,12 @@ GOOD = ("training.steps=2", "evaluation=none", "runtime.device=cpu", "runtime.pr
         (
             "evaluation",
             "m: {_target_: mylab.NoVersion, threshold: 1.0}",
-            r"evaluation.m: mylab.NoVersion has no `version` \(raised when its numbers change\)",
+            r"evaluation.m: mylab.NoVersion has no `version` \(incremented when its numbers change\)",
+        ),
+        (
+            "model",
+            "defaults: [objective: elbo]\n_target_: mylab.NotAModel\nname: mine",
+            r"model: mylab.NotAModel has no `encode`\(\), .*vaebench.parts.ModelContract",
         ),
         ("evaluation", "m: {_target_: mylab.NoRun}", r"evaluation.m: mylab.NoRun has no `run`\(\)"),
     ],
@@ -307,6 +322,6 @@ def test_trying_a_part_changes_no_bit(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_parts_of_vaebench_keep_their_contracts() -> None:
     made = latent_model(toy_spec((3,)), 2).decoder
-    assert parts.require_decoder(made, "model.decoder") is made
-    assert {*parts.members(parts.AutoregressiveDecoder)} == {"is_autoregressive", "sample"}
-    assert {*parts.members(parts.Evaluator)} == {"version", "run"}
+    assert part_checks.require_decoder(made, "model.decoder") is made
+    assert {*part_checks.members(parts.AutoregressiveDecoder)} == {"is_autoregressive", "sample"}
+    assert {*part_checks.members(parts.Evaluator)} == {"version", "run"}

@@ -18,7 +18,7 @@ LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.LSTM)
 
 
 class Model(nn.Module):
-    """p(x, z) with q(z|x), or less: `has_latent` and `has_density` say what the model can do.
+    """p(x, z) with q(z|x), or only some of these: `has_latent` and `has_density` say which.
 
     A model defines `encode`, `prior_distribution` and `decode`; the rest follows from these, the decoder and
     the likelihood. Evaluators read the flags below, never a model's class. S samples, B test examples or
@@ -58,12 +58,12 @@ class Model(nn.Module):
 
     @property
     def parameters_per_datum(self) -> int:
-        """Count the numbers that `decode` computes for one code; chunks of an evaluation are sized by it."""
+        """Number of values that `decode` computes for one code; chunk sizes in evaluation depend on it."""
         return math.prod(self.likelihood.parameter_shape)
 
     @property
     def text_decoder(self) -> TextDecoder | None:
-        """The decoder as a generator of sentences; None where x are no sentences."""
+        """The decoder as a generator of sentences; None if the data are not sentences."""
         return None if self.spec.vocabulary is None else self.decoder
 
     def encode(self, x: Tensor, kl_weight: Tensor | float = 1.0) -> Posterior:
@@ -71,7 +71,7 @@ class Model(nn.Module):
         raise NotImplementedError
 
     def prior_distribution(self) -> Distribution:
-        """Return p(z); called once per training step and once per evaluation."""
+        """Return p(z)."""
         raise NotImplementedError
 
     def decode(self, z: Tensor, x: Tensor | None = None) -> Tensor:
@@ -129,14 +129,15 @@ class Model(nn.Module):
         return self.decode_image(self.prior_distribution().rsample(num, generator), generator)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Return images of the posterior means, `[B, *shape]`."""
+        """Decode the posterior means of a batch to images, `[B, *shape]`."""
         return self.decode_image(self.encode(x).mean)
 
     def init_from_data(self, x: Tensor) -> None:
         """Set those initial weights that depend on data, from a batch; called once, before training."""
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the layers with weights of `encoder` and `decoder`, in order, as `encoder.hidden.0`, ..."""
+        """Yield the layers of the kinds `LAYERS` in `encoder` and `decoder`, in order, with names such as
+        `encoder.hidden.0`."""
         for side, network in self.named_children():
             if side in ("encoder", "decoder"):
                 for name, module in network.named_modules():

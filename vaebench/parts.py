@@ -1,20 +1,20 @@
 """Contracts of the parts that a config names, and the values that they exchange.
 
 A part is any class with these members; it need not inherit from anything. Its keyword-only parameters are its
-options. Its positional parameters are given by whoever builds it, by name:
+options. The code that builds it passes the positional parameters, in this order:
 
 | part | positional parameters |
 | --- | --- |
-| encoder | `input_shape`: of one image, `[C, H, W]`; of a sentence of L out of V tokens, `[L, V]` |
+| encoder | `input_shape`: `[C, H, W]` of an image; `[L, V]` of a sentence, L tokens from a vocabulary of V |
 | decoder | `latent_dim`, `output_shape` (the likelihood's `parameter_shape`), `data_shape` |
 | posterior | `in_features` (the encoder's `out_features`), `latent_dim` |
-| prior | `latent_dim`, `shape` |
-| likelihood | `shape` |
+| prior | `latent_dim`, `shape` (of the data: `[C, H, W]`, or `[L]` token ids) |
+| likelihood | `input_shape` |
 | objective | `steps_per_epoch`, `model` |
 | evaluator | none |
 
-B examples of a batch, N codes, S samples, D latent units, F features. Encoders, decoders and likelihoods may
-say in `kinds` for which kinds of data they are (`data.spec.Kind`); without it they are for numbers.
+B examples of a batch, N codes, S samples, D latent units, F features. A likelihood says in `kinds` for which
+kinds of data it is (`data.spec.Kind`). Encoders, decoders and priors may; without it they are for numbers.
 """
 
 from __future__ import annotations
@@ -27,16 +27,11 @@ from typing import (
     Any,
     ClassVar,
     Protocol,
-    TypeVar,
-    get_args,
-    get_origin,
-    get_type_hints,
 )
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaebench.distributions import Distribution, Posterior
-from vaebench.errors import UserError
 from vaebench.terms import Terms
 
 if TYPE_CHECKING:
@@ -46,7 +41,7 @@ Kinds = frozenset[str]
 
 
 class Encoder(Protocol):
-    """x `[B, *input_shape]` to features `[B, F]`."""
+    """Images `[B, C, H, W]`, or token ids `[B, L]`, to features `[B, F]`."""
 
     out_features: Annotated[int, "F, the number of features"]
 
@@ -56,7 +51,8 @@ class Encoder(Protocol):
 class Decoder(Protocol):
     """z `[N, D]` to likelihood parameters `[N, *output_shape]`; if autoregressive, it also reads x.
 
-    It may have `init_from_data(x)`, which sets initial weights from a batch, once, before training.
+    It may have `init_from_data(x)`, which sets initial weights from a batch, once, before training, and
+    `has_data_init`, true if that takes x for bits, so that only a Bernoulli likelihood fits.
     """
 
     is_autoregressive: Annotated[bool, "whether it also reads x, by teacher forcing"]
@@ -69,7 +65,7 @@ class AutoregressiveDecoder(Decoder, Protocol):
 
     def sample(self, z: Tensor, pick: Callable[[Tensor], Tensor]) -> Tensor:
         """Return x ~ p(x|z) for each `z [N, D]`. `pick` samples one pixel `[N, C, 1, 1]` from its parameters
-        `[N, P, 1, 1]`; of sentences a token `[N]` from logits `[N, V]`."""
+        `[N, P, 1, 1]`; for sentences, a token `[N]` from logits `[N, V]`."""
         ...
 
 
@@ -81,7 +77,7 @@ class ELBOFunction(Protocol):
 
     @property
     def parameters(self) -> Sequence[Tensor]:
-        """The trained weights of decoder, likelihood and prior, on which the ELBO depends beside q."""
+        """The trained weights of decoder, likelihood and prior, on which the ELBO depends besides q."""
         ...
 
     @property
@@ -95,16 +91,16 @@ class ELBOFunction(Protocol):
 
 
 class PosteriorNetwork(Protocol):
-    """Features `[B, F]` to q(z|x). `elbo` is for iterative posteriors, which ascend it."""
+    """Features `[B, F]` to q(z|x). `elbo` is for iterative posteriors, which maximise it."""
 
     is_gaussian: Annotated[bool, "whether q(z|x) is a diagonal Gaussian with `mean` and `logvar`"]
-    is_amortised: Annotated[bool, "whether q(z|x) follows from the features alone"]
+    is_amortised: Annotated[bool, "whether q(z|x) is determined by the features alone"]
 
     def __call__(self, features: Tensor, elbo: ELBOFunction) -> Posterior: ...
 
 
 class PriorNetwork(Protocol):
-    """p(z), once per training step; `encode` (x to q(z|x)) is for mixtures of posteriors."""
+    """p(z); `encode` (x to q(z|x)) is used by priors that are mixtures of posteriors (VampPrior)."""
 
     needs_gaussian_posterior: Annotated[bool, "whether `encode` must give amortised diagonal Gaussians"]
 
@@ -130,12 +126,32 @@ class Likelihood(Protocol):
         ...
 
 
+class ModelContract(Protocol):
+    """A model. Subclass `vaebench.model.Model`, which derives the rest from these."""
+
+    has_latent: ClassVar[Annotated[bool, "whether there is a code z"]]
+    has_density: ClassVar[Annotated[bool, "whether log p(x|z) is a log density"]]
+    latent_dim: Annotated[int, "D, the number of latent units"]
+
+    def encode(self, x: Tensor) -> Posterior:
+        """Return q(z|x) of a batch."""
+        ...
+
+    def decode(self, z: Tensor, x: Tensor | None = None) -> Tensor:
+        """Return likelihood parameters `[S, B, ...]`."""
+        ...
+
+    def terms(self, x: Tensor, num_samples: int = 1) -> Terms:
+        """Return the log densities of a batch."""
+        ...
+
+
 @dataclass(frozen=True)
 class Loss:
     """The scalars of one training step, in nats per example.
 
-    `total` has no gradient in the objective's parameters and `auxiliary` none in the model's: both are
-    back-propagated in one pass.
+    `total` has no gradient with respect to the objective's parameters, and `auxiliary` none with respect to
+    the model's: both are back-propagated in one pass.
     """
 
     total: Tensor
@@ -151,7 +167,7 @@ class ObjectiveContract(Protocol):
 
     criterion: Annotated[str, "elbo or reconstruction: the validation number that selects the weights"]
     num_samples: Annotated[int, "samples of z per example"]
-    warmup_steps: Annotated[int, "steps at the start with another loss than later"]
+    warmup_steps: Annotated[int, "number of warm-up steps, during which the loss differs"]
     states_kl_weight: Annotated[bool, "whether the class defines `kl_weight`"]
 
     def __call__(self, terms: Terms, step: Tensor, model: Model) -> Loss: ...
@@ -176,58 +192,17 @@ class Measurement:
     higher_is_better: bool | None
     """None where neither direction is better."""
     n: int
-    """Number of test examples (or samples) that it is taken over."""
+    """Number of test examples (or samples) averaged over."""
     standard_error: float | None = None
-    """None where the number is exact for what it is taken over, or for a single value."""
+    """None if the value has no sampling error, or n = 1."""
 
 
 class Evaluator(Protocol):
     """A measure, constructed with its options alone."""
 
-    version: ClassVar[Annotated[int, "raised when its numbers change"]]
+    version: ClassVar[Annotated[int, "incremented when its numbers change"]]
 
     def run(self, context: Any) -> Iterable[Measurement]:
         """Measure the model of an `evaluation.base.Context`. Raises NotApplicableError with the reason where
         the measure does not apply."""
         ...
-
-
-Part = TypeVar("Part")
-
-
-def require(part: Part, contract: type, key: str, is_module: bool = True) -> Part:
-    """Return `part` if it keeps `contract`. Raises UserError, naming the config key and what is missing."""
-    name = f"{type(part).__module__}.{type(part).__qualname__}"
-    problems = [] if isinstance(part, nn.Module) or not is_module else ["is no torch.nn.Module"]
-    for member, note in members(contract).items():
-        expected = get_args(note)[0] if get_args(note) else None
-        value = getattr(part, member, None)
-        if value is None:
-            meaning = f" ({note.__metadata__[0]})" if get_args(note) else "()"
-            problems.append(f"has no `{member}`{meaning}")
-        elif expected in (bool, int) and type(value) is not expected:
-            problems.append(f"has `{member}` = {value!r}, expected {expected.__name__}")
-        elif expected is None and not callable(value):
-            problems.append(f"has `{member}` = {value!r}, expected a method")
-    if problems:
-        raise UserError(
-            f"{key}: {name} {', '.join(problems)}; the contract is vaebench.parts.{contract.__name__}."
-        )
-    return part
-
-
-def members(contract: type) -> dict[str, Any]:
-    """Return the attributes and methods that a contract names, each attribute with its annotation."""
-    own = [base for base in reversed(contract.__mro__) if base.__module__ == __name__]
-    methods = {name: None for base in own for name, value in vars(base).items() if callable(value)}
-    hints = get_type_hints(contract, include_extras=True, localns={"Model": Any})
-    notes = {
-        name: get_args(note)[0] if get_origin(note) is ClassVar else note for name, note in hints.items()
-    }
-    return {name: None for name in methods if not name.startswith("_")} | notes
-
-
-def require_decoder(decoder: Part, key: str) -> Part:
-    """Return `decoder` if it keeps `Decoder`, and `AutoregressiveDecoder` if it is autoregressive."""
-    require(decoder, Decoder, key)
-    return require(decoder, AutoregressiveDecoder, key) if decoder.is_autoregressive else decoder  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vaebench import layout
 from vaebench.data.spec import DataSpec, Split, Splits
 from vaebench.distributions import Gaussian
 from vaebench.evaluation.base import Context, Measurement
@@ -234,5 +235,5 @@ def measure(evaluator: Evaluator, context: Context, seed: int = 0) -> dict[str, 
 
 def saved(context: Context, name: str) -> dict[str, np.ndarray]:
     """Return the arrays that an evaluator stored."""
-    with np.load(context.directory / "arrays" / f"{name}.npz") as stored:
+    with np.load(context.directory / layout.ARRAYS / f"{name}.npz") as stored:
         return dict(stored)

@@ -168,10 +168,10 @@ def test_a_denominator_that_noise_puts_below_zero_makes_no_ratio_small(tmp_path:
 
 
 def put_points(
-    outputs: Path, row: str, points: np.ndarray, index: np.ndarray, num_samples: int = 500
+    outputs: Path, row: str, points: np.ndarray, index: np.ndarray, num_samples: int = 500, seed: int = 0
 ) -> None:
     """Write a run whose NLL covers the test examples at `index`."""
-    folder = put_run(outputs, paper().rows[row], points=points[index])
+    folder = put_run(outputs, paper().rows[row], seed=seed, points=points[index])
     results = json.loads((folder / "results.json").read_text())
     (entry,) = results["evaluations"]
     entry["settings"] = {"num_samples": num_samples, "num_data": len(index)}
@@ -195,6 +195,30 @@ def test_rows_over_different_test_data_are_compared_on_those_that_both_have(tmp_
     found = report.targets["mine-table1"].cells["scvae", "NLL"]
     assert found.ours == pytest.approx(points[: TEST_POINTS // 2].mean() + 0.5)
     assert found.verdict == "direction agrees"  # worse, as published
+
+
+@pytest.mark.parametrize("worse", [0.0, 1.0])
+def test_rows_are_paired_within_each_seed_whose_examples_are_its_own(tmp_path: Path, worse: float) -> None:
+    """A random choice of 40 of 200 examples leaves three seeds about one in common; examples differ by 25."""
+    points = RNG.normal(88, 25, TEST_POINTS)
+    for seed in range(3):
+        index = np.sort(RNG.permutation(TEST_POINTS)[:40])
+        put_points(tmp_path, "vae", points + RNG.normal(0, 0.1), index, seed=seed)
+        put_points(tmp_path, "scvae", points + worse + RNG.normal(0, 0.1), index, seed=seed)
+    judged = claim(tmp_path, BETTER)
+    assert judged.verdict == ("not reproduced" if worse else "inconclusive")
+    assert judged.numbers["scvae"] - judged.numbers["vae"] == pytest.approx(worse, abs=0.3)
+
+
+@pytest.mark.parametrize(("shared", "verdict"), [(29, "inconclusive"), (30, "not reproduced")])
+def test_too_few_examples_in_common_decide_nothing(tmp_path: Path, shared: int, verdict: str) -> None:
+    points = RNG.normal(88, 3, TEST_POINTS)
+    put_points(tmp_path, "vae", points, np.arange(100))
+    put_points(tmp_path, "scvae", points + 5, np.arange(100 - shared, 200 - shared))
+    judged = claim(tmp_path, BETTER)
+    assert judged.verdict == verdict
+    reason = "the rows have 29 test examples in common, and 30 are needed"
+    assert (reason in judged.notes) == (verdict == "inconclusive")
 
 
 def test_perplexities_are_paired_by_sentences(tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def test_a_training_that_ends_within_its_warm_up_says_so(
 ) -> None:
     words = [f"model.objective.warmup_epochs={epochs}", f"tier={tier}", "training.steps=null"]
     small_run(tmp_path, *words, "training.epochs=3")
-    assert ("before the KL warm-up" in caplog.text) == told
+    assert ("not later than the KL warm-up" in caplog.text) == told
 
 
 def test_a_second_interrupt_which_waits_for_no_step_is_no_failure(

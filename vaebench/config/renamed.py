@@ -1,9 +1,8 @@
 """Names that changed: classes that moved, options that were renamed or added.
 
-The config hash contains the `_target_` and the options of every part that is trained. These tables let a
-class or an option get another name without a new hash: the hash is computed with the names of the time when
-the first run was made, everything else uses today's names. A stored config, or a file of a user, may have any
-name that ever was.
+The config hash contains the `_target_` and the options of every part that is trained. It is computed with the
+names of the time of the first run; everything else uses today's names. Stored configs and user files may use
+any earlier name.
 """
 
 from __future__ import annotations
@@ -11,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-MOVED: dict[str, str] = {  # an earlier target -> today's; of several earlier ones, the first is hashed
+from vaebench.errors import UserError
+
+MOVED: dict[str, str] = {  # an earlier target -> today's; of several, the first one listed is hashed
     "vaebench.models.sequential.SequentialVAE": "vaebench.models.sequential_vae.SequentialVAE",
-    # Evaluators are not hashed; these let the suites of users build.
+    # Evaluators are not hashed; these keep users' suites working.
     **{
         f"vaebench.evaluation.{old}": f"vaebench.evaluation.{new}"
         for old, new in {
@@ -69,6 +70,10 @@ def todays(config: Mapping[str, Any], advise: Callable[[str], None] = lambda _: 
         renamed, added = RENAMED.get(target, {}), ADDED.get(target, {})
         for old in renamed.keys() & changed.keys():
             advise(f"{path}.{old}: this option is now {renamed[old]}")
+            if renamed[old] in changed:
+                raise UserError(
+                    f"{path}.{old}: this option is now {renamed[old]}, which is set too; remove one"
+                )
         options = {renamed.get(key, key): inner for key, inner in changed.items()}
         return {
             key: node(inner, f"{path}.{key}" if path else str(key))

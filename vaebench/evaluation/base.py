@@ -52,14 +52,14 @@ class Context:
     batch_bytes: float = 16 * 2**20
     show_bar: bool = False
     check_stop: Callable[[], None] = lambda: None
-    """Raises where the process was asked to stop."""
+    """Raises if a stop was requested."""
     outputs: OutputFiles | None = None
     """Paths of the files that this evaluation saves; `with_outputs` sets it."""
     shared: dict[str, Any] = field(default_factory=dict)
     """Results that all evaluators of a suite share: encodings, the prior, the test data."""
 
     def with_outputs(self, outputs: OutputFiles) -> Context:
-        """Return a context for one evaluation, which shares all but its output files with this one."""
+        """Return a context for one evaluation: it shares everything with this one except the output files."""
         return replace(self, outputs=outputs)
 
     @property
@@ -80,7 +80,7 @@ class Context:
 
     @property
     def prior(self) -> Distribution:
-        """p(z), computed once per evaluation."""
+        """p(z), computed once per suite."""
         if "prior" not in self.shared:
             with torch.no_grad():
                 self.shared["prior"] = self.model.prior_distribution()
@@ -122,12 +122,12 @@ class Context:
 
     def _chunk(self, split: SplitName) -> int:
         """Return the number of examples of a split to encode at once."""
-        # An iterative posterior decodes what it encodes, and sentences have many parameters.
+        # Sentences have many parameters.
         lengths = self.splits[split].lengths
         return ENCODE_BATCH if lengths is None else min(ENCODE_BATCH, self.rows_per_chunk())
 
     def subset(self, num: int | None, which: Subset) -> Tensor:
-        """Return indices of `num` test examples in their order, the first or a seeded choice; None: all."""
+        """Return ascending indices of the first `num` test examples or a seeded random choice; None: all."""
         n = len(self.splits.test)
         if num is None or num >= n:
             return torch.arange(n)
@@ -139,7 +139,7 @@ class Context:
     def rows_per_chunk(self) -> int:
         """Return the number of codes to decode at once within the memory limit `batch_bytes`.
 
-        At least 64, as long as these take at most SLACK times the limit: fewer leave the processor idle.
+        The limit may be exceeded, by at most SLACK times, to reach 64 codes: fewer leave the processor idle.
         """
         # Decoded parameters, their exponentials and two temporaries, in float32.
         bytes_per_row = 4 * 4 * self.model.parameters_per_datum
@@ -147,7 +147,7 @@ class Context:
         return max(1, rows, min(MIN_ROWS, int(SLACK * self.batch_bytes / bytes_per_row)))
 
     def track(self, items: range, name: str) -> Iterator[int]:
-        """Yield `items` with a progress bar; stop where the process was asked to."""
+        """Yield `items` with a progress bar; raise if a stop was requested."""
         for item in tqdm(items, desc=name, disable=not self.show_bar, leave=False, dynamic_ncols=True):
             self.check_stop()
             yield item

@@ -12,7 +12,8 @@ from vaebench.distributions import Gaussian, StandardNormal
 from vaebench.model import Model
 from vaebench.models.latent import Factory
 from vaebench.networks.layers import uniform_init_
-from vaebench.parts import Likelihood, require, require_decoder
+from vaebench.part_checks import require, require_decoder
+from vaebench.parts import Likelihood
 from vaebench.ranges import Positive
 
 

@@ -16,7 +16,8 @@ from vaebench.distributions import Distribution, Posterior
 from vaebench.errors import UserError
 from vaebench.model import Model
 from vaebench.networks.weight_norm import WeightNorm, starting
-from vaebench.parts import Encoder, Likelihood, PosteriorNetwork, PriorNetwork, require, require_decoder
+from vaebench.part_checks import require, require_decoder
+from vaebench.parts import Encoder, Likelihood, PosteriorNetwork, PriorNetwork
 from vaebench.ranges import Count
 from vaebench.terms import Terms
 

@@ -14,7 +14,7 @@ from vaebench.errors import UserError
 from vaebench.networks.layer_rows import LayerRows, fits_numpy, operand, steps
 from vaebench.networks.layers import image_shape
 from vaebench.networks.raster import PixelSampler, as_matrix, draw_in_raster_order
-from vaebench.parts import require_decoder
+from vaebench.part_checks import require_decoder
 from vaebench.ranges import Count
 
 Factory = Callable[..., Any]

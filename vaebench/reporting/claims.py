@@ -84,6 +84,9 @@ def _judged(claim: Claim, tier: Tier, rows: Mapping[str, RowRuns]) -> ClaimVerdi
         return verdict("inconclusive", None)
     comparison = comparison_of(chosen, seeds, statement.measure)
     numbers = comparison.means
+    if comparison.obstacle:
+        notes.append(comparison.obstacle)
+        return verdict("inconclusive", None)
     if comparison.num_data is not None:
         notes.append(f"on the {comparison.num_data:,} test examples that all rows have")
     if len(seeds) == 1:

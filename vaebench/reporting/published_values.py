@@ -78,7 +78,9 @@ def judge_cell(paper: str, target: Target, row: str, column: str, matches: Match
     n, num_samples = sizes(row_runs, names)
     notes = [*row_runs.notes, *fewer_data(row_runs, names, n, num_samples)]
     if len(row_runs.runs) == 1:
-        notes.append("one seed: the standard error is over test examples")
+        notes.append(
+            "one seed: the standard error is over test examples" if error is not None else "one seed"
+        )
     if doubts := target.remark(target.not_credible, row, column):
         notes.append(f"{DOUBTED}: {doubts}")
     obstacle = target.remark(target.not_comparable, row, column)
@@ -172,6 +174,8 @@ def _direction(
         {key: {seed: one.runs[seed] for seed in seeds} for key, one in both.items()}, seeds, measure
     )
     difference, draws = pair.means[row] - pair.means[other], pair.draws[row] - pair.draws[other]
+    if pair.obstacle:
+        return None, [pair.obstacle]
     if not np.isfinite(difference):
         return None, []
     if published == 0:

@@ -27,6 +27,9 @@ FALLS_WITH_SAMPLES = ("nll_nats", "bits_per_dim", "perplexity")
 CAPPED_BY_DATA = ("mi_lower", "mi_upper", "mi_interval_low", "mi_interval_high")
 """Estimates whose cap grows with the number of test examples n."""
 
+FEWEST_EXAMPLES = 30
+"""Test examples in common below which rows are not compared: a bootstrap of fewer rejects too often."""
+
 Rows = Mapping[str, Mapping[int, Run]]
 """Row -> seed -> run."""
 
@@ -45,14 +48,21 @@ def value(run: Run, measure: str) -> float:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Values of a measure for several rows, on the same seeds and the same test examples."""
+    """Values of a measure for several rows, on the same seeds and, within a seed, the same test examples."""
 
     means: Mapping[str, float]
     """Row -> mean over seeds."""
     draws: Mapping[str, np.ndarray]
     """Row -> `[DRAWS]`, bootstrap over seeds and test examples."""
     num_data: int | None
-    """Number of test examples in common, if some row has more; otherwise None."""
+    """Smallest number, over seeds, of test examples in common, if some row has more; otherwise None."""
+
+    @property
+    def obstacle(self) -> str:
+        """Reason why the rows cannot be compared, or ''."""
+        if self.num_data is None or self.num_data >= FEWEST_EXAMPLES:
+            return ""
+        return f"the rows have {self.num_data} test examples in common, and {FEWEST_EXAMPLES} are needed"
 
 
 def comparison_of(rows: Rows, seeds: Sequence[int], measure: str) -> Comparison:
@@ -67,26 +77,28 @@ def comparison_of(rows: Rows, seeds: Sequence[int], measure: str) -> Comparison:
         for row, by_seed in by_row.items():
             for seed, one in by_seed.items():
                 if one.per_datum is not None and len(one.per_datum) < rows[row][seed].numbers[part].n:
-                    num_data = len(one.per_datum)
+                    num_data = min(len(one.per_datum), num_data or len(one.per_datum))
     means = map(float, _combined(measure, values).mean(1))
     combined = (_combined(measure, parts) for parts in zip(*drawn, strict=True))
     return Comparison(dict(zip(rows, means, strict=True)), dict(zip(rows, combined, strict=True)), num_data)
 
 
-def samples(rows: Rows, seeds: Iterable[int], measurement: str) -> dict[str, dict[int, Sample]]:
+def samples(rows: Rows, seeds: Sequence[int], measurement: str) -> dict[str, dict[int, Sample]]:
     """Return row -> seed -> measurement, with values per test example where they are saved.
 
-    If the runs have different test examples and all saved their values, the measurements are restricted to
-    the examples in common, since some examples are easier than others.
+    If the rows of a seed have different test examples and all saved their values, the measurements are
+    restricted to the examples in common, since some examples are easier than others. Seeds may have different
+    examples, since a random choice depends on the seed: a difference between rows is paired within each seed.
     """
     by_row = {row: {seed: sample(runs[seed], measurement) for seed in seeds} for row, runs in rows.items()}
-    flat = [one for by_seed in by_row.values() for one in by_seed.values()]
-    if any(one.per_datum is None for one in flat) or len({one.indices.tobytes() for one in flat}) == 1:
-        return by_row
-    common = reduce(np.intersect1d, [one.indices for one in flat])
-    if not len(common):
-        return by_row
-    return {row: {seed: one.at(common) for seed, one in by_seed.items()} for row, by_seed in by_row.items()}
+    for seed in seeds:
+        of_seed = [by_seed[seed] for by_seed in by_row.values()]
+        if any(one.per_datum is None for one in of_seed):
+            continue
+        common = reduce(np.intersect1d, [one.indices for one in of_seed])
+        for by_seed in by_row.values():
+            by_seed[seed] = by_seed[seed].at(common)
+    return by_row
 
 
 def unlike(rows: Rows, measure: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Preparation of a run: everything is checked and built, nothing is read or written yet."""
+"""Preparation of a run: check and build everything, before training data are read or a directory is made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from vaebench.data.spec import DataPaths, Dataset, Splits
 from vaebench.evaluation.suite import settings_of
 from vaebench.evaluation.validation import validate
 from vaebench.model import Model
-from vaebench.parts import Evaluator, ObjectiveContract, require
+from vaebench.part_checks import require
+from vaebench.parts import Evaluator, ModelContract, ObjectiveContract
 from vaebench.runner.checkpoint import Checkpoints, State
 from vaebench.runner.device import resolve_device, set_threads
 from vaebench.runner.loop import Training
@@ -110,7 +111,7 @@ def prepare(cfg: DictConfig) -> Experiment:
 def build_dataset(config: Mapping[str, Any]) -> Dataset:
     """Build the dataset. Raises ConfigError.
 
-    If its class says its `kind`, the model is checked against it first: building may look for data.
+    If the class declares `kind`, the model is checked against it first, because building may read files.
     """
     node = config["dataset"]
     kind = getattr(get_object(node["_target_"]), "kind", None)
@@ -124,7 +125,8 @@ def build_model(config: Mapping[str, Any], dataset: Dataset) -> Model:
     """Build the model with its initial weights, on the CPU."""
     node = {key: value for key, value in config["model"].items() if key != "objective"}
     convolution_dtype = getattr(torch, config["runtime"]["convolutions"])
-    return build(node, spec=dataset.spec, convolution_dtype=convolution_dtype)
+    model = build(node, spec=dataset.spec, convolution_dtype=convolution_dtype)
+    return require(model, ModelContract, "model")
 
 
 def check_objective(config: Mapping[str, Any], model: Model) -> None:
@@ -158,8 +160,8 @@ def make_training(experiment: Experiment, model: Model) -> Training:
     schedule = build(config["schedule"], optimizer=optimizer, num_steps=num_steps)
     if objective.warmup_steps >= num_steps and experiment.config["tier"] != "smoke":
         log.warning(
-            "The training of %d steps ends before the KL warm-up of %d does, so that beta is never reached.",
-            num_steps, objective.warmup_steps,
+            "Training ends after %d steps, not later than the KL warm-up (%d steps); beta never reaches its "
+            "final value.", num_steps, objective.warmup_steps,
         )  # fmt: skip
     compiled = is_compiled(runtime["compile"], experiment.device, model)
     clip = config["clip_grad_norm"]
@@ -197,7 +199,7 @@ def make_training(experiment: Experiment, model: Model) -> Training:
 
 
 def is_compiled(choice: str, device: torch.device, model: Model) -> bool:
-    """Return True if the step is compiled: `auto` compiles on CUDA, but for sentences.
+    """Return True if the step is compiled: `auto` compiles on CUDA, except for sentences.
 
     torch.compile would compile once for every length of a batch of sentences, and does not compile cuDNN's
     LSTM; nor does it trace a step that differentiates itself, as an iterative posterior does.
@@ -205,4 +207,8 @@ def is_compiled(choice: str, device: torch.device, model: Model) -> bool:
     requested = choice == "always" or (
         choice == "auto" and device.type == "cuda" and model.spec.vocabulary is None
     )
+    if requested and model.has_iterative_posterior and choice == "always":
+        log.warning(
+            "runtime.compile = always: not possible with an iterative posterior; the step is not compiled."
+        )
     return requested and not model.has_iterative_posterior

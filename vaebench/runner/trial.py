@@ -17,7 +17,7 @@ NUM_SAMPLES, NUM_EXAMPLES = 3, 2
 
 
 def try_parts(node: Mapping[str, Any], model: Model, objective: ObjectiveContract) -> None:
-    """Check the shapes that a model with parts from other packages computes. Raises UserError.
+    """Check output shapes if any part is from another package. Raises UserError.
 
     The parts of vaebench itself are covered by its tests, and are not tried.
     """
@@ -58,11 +58,13 @@ def _check(model: Model, objective: ObjectiveContract, x: Tensor) -> None:
     expect("q(z|x).mean", q.mean, (examples, model.latent_dim))
     p = model.prior_distribution()
     z = q.rsample(samples)
-    expect("q(z|x).rsample(3)", z, (samples, examples, model.latent_dim))
+    expect("q(z|x).rsample", z, (samples, examples, model.latent_dim))
     expect("p(z).log_prob", p.log_prob(z), (samples, examples))
     expect("q(z|x).log_prob", q.log_prob(z), (samples, examples))
     terms = model.terms(x, samples, q, p)
     expect("log p(x|z)", terms.log_px_z, (samples, examples))
+    expect("the mean of p(x|z)", model.decode_mean(z, x), (samples, *x.shape))
+    expect("a sample of p(x|z)", model.sample_x(z[0]), tuple(x.shape))
     loss = objective(model.terms(x, objective.num_samples), torch.zeros(()), model)
     if not isinstance(loss, Loss):
         raise UserError(
@@ -73,6 +75,6 @@ def _check(model: Model, objective: ObjectiveContract, x: Tensor) -> None:
 
 
 def expect(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    """Raise UserError where a tensor has another shape."""
+    """Raise UserError if the shape differs."""
     if tuple(tensor.shape) != shape:
         raise UserError(f"model: {name} has shape {list(tensor.shape)}, expected {list(shape)}.")
