@@ -1,2 +1,1 @@
-"""Mutual information of x and z: its bounds, its course over training, and how much decoder layers keep of
-it."""
+"""Mutual information of x and z: bounds, its course over training, its propagation through decoder layers."""
