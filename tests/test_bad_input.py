@@ -77,6 +77,7 @@ def test_bad_input_ends_in_one_message(
     assert not outputs.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "text", "word", "parts"),
     [

@@ -304,6 +304,7 @@ def test_a_part_that_keeps_its_contract_trains(part: str, text: str, tmp_path: P
     assert run(config(tmp_path, part, text, *GOOD))["training"]["steps"] == 2
 
 
+@pytest.mark.slow
 def test_trying_a_part_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trial of a foreign decoder uses no random number of the training and no batch statistic."""
     text = "_target_: mylab.Decoder\nwidth: 3"

@@ -108,6 +108,7 @@ def test_the_test_of_experiments_accepts_a_good_one_in_a_folder(tmp_path: Path) 
     assert "nll_5000" in config["evaluation"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [

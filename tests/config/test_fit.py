@@ -70,6 +70,7 @@ def test_one_part_that_does_not_fit_is_no_matter_of_the_family() -> None:
     )
 
 
+@pytest.mark.slow
 def test_probes_without_labels_are_refused_unless_the_suite_skips_them() -> None:
     unlabelled = spec_of("binary", num_classes=None)
     with pytest.raises(ConfigError) as caught:

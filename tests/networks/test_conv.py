@@ -51,6 +51,7 @@ def normalised(x: Tensor) -> Tensor:
     return (x - mean) / (var + 1e-5).sqrt()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["encoder=conv", "encoder=gated_conv"])
 @pytest.mark.parametrize(
     ("shape", "side"), [((1, 28, 28), 7), ((3, 32, 32), 8), ((3, 64, 64), 16), ((1, 8, 8), 2)], ids=str

@@ -162,6 +162,7 @@ def test_a_gated_residual_network_by_hand() -> None:
     torch.testing.assert_close(net(x, [beside], z)[0, :, 2, 3], expected)
 
 
+@pytest.mark.slow
 def test_parameters_of_the_decoder_of_the_authors() -> None:
     decoder = PixelCNNPPDecoder(
         20, (80, 32, 32), (3, 32, 32), channels=120, resnets=5, resolutions=3, dropout=0.5

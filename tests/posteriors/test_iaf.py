@@ -188,6 +188,7 @@ def test_a_copy_elsewhere_leaves_the_models_flow_in_its_place() -> None:
     assert {p.device.type for p in q.flow.parameters()} == {"cpu"}
 
 
+@pytest.mark.slow
 def test_mean_is_within_its_error_of_the_mean_of_many_draws_and_always_the_same() -> None:
     q = replace(q_of(2), num_mean_draws=512)
     with torch.no_grad():

@@ -21,6 +21,7 @@ def test_a_family_is_timed(family: str, capsys: pytest.CaptureFixture[str]) -> N
     assert found["step"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "experiment"), bench_text.FAMILIES.items())
 def test_the_papers_sizes_are_the_experiments(family: str, experiment: str) -> None:
     sizes = bench_text.sizes_of(Namespace(paper=True, tokens=None))

@@ -42,6 +42,7 @@ def test_chi_square_is_that_of_the_counts() -> None:
     assert deviation == pytest.approx(float(statistics.std()), rel=0.02)
 
 
+@pytest.mark.slow
 def test_quick_groups_find_the_truth(capsys: pytest.CaptureFixture[str]) -> None:
     assert check_estimators.main(["mixture", "plane", "chains", *ON_ONE_THREAD]) == 0
     out, err = capsys.readouterr()

@@ -73,6 +73,7 @@ def test_the_first_data_are_taken_and_their_own_mean_is_the_centre(tmp_path):
     assert numbers["code_distance"].n == 50
 
 
+@pytest.mark.slow
 def test_the_figure_has_the_density_of_the_prior_at_both_scales(tmp_path, monkeypatch):
     shown = []
     original = distances.draw

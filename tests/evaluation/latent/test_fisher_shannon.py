@@ -56,6 +56,7 @@ def test_units_that_differ_lie_above_the_curve(tmp_path):
     assert (context.directory / "figures/fisher_shannon.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("std", [0.2, 1.0])
 def test_isotropic_posteriors_lie_on_the_curve_without_error(std, tmp_path):
     numbers = measure(ALL, make_context(identity_model((3,), std), torch.randn(20, 3), tmp_path))

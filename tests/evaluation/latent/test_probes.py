@@ -56,6 +56,7 @@ def accuracy(probe: Evaluator, name: str, context: Context) -> float:
     return measure(probe, context)[name].value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("probe", "name"), PROBES)
 def test_separable_codes_give_accuracy_one(probe, name, tmp_path):
     context = of_codes(separable(90, 0), separable(60, 1), separable(60, 2), tmp_path)

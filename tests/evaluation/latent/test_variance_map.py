@@ -132,6 +132,7 @@ def test_numbers_are_those_of_the_loop_over_the_cells_that_are_left(tmp_path):
         assert numbers[name].value == pytest.approx(value, rel=1e-4), name
 
 
+@pytest.mark.slow
 def test_nothing_depends_on_the_tiles(tmp_path, monkeypatch):
     contexts = [image_context(tmp_path / name) for name in ("whole", "tiled")]
     whole = measure(the_map(), contexts[0])

@@ -53,6 +53,7 @@ def remember_draws(model: LatentModel, monkeypatch: pytest.MonkeyPatch) -> list[
     return drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["prior", "posterior"])
 @pytest.mark.parametrize("batch_bytes", [SMALLEST, 2**24])
 def test_the_estimate_is_within_its_error_of_log_px(tmp_path, start, batch_bytes):
@@ -89,6 +90,7 @@ def test_from_the_exact_posterior_the_estimate_is_log_px_and_the_bounds_meet(tmp
         assert not any(name.startswith("bdmc") for name in numbers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["prior", "posterior"])
 def test_the_bounds_enclose_log_px_of_the_data_drawn_from_the_model(tmp_path, monkeypatch, start):
     model = TOY.model(shift=1.5)

@@ -41,6 +41,7 @@ def test_importance_sampled_nll_equals_closed_form_for_exact_posterior(num_sampl
     assert numbers["bits_per_dim"].value == pytest.approx(numbers["nll_nats"].value / 6 / math.log(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_bytes", [SMALLEST, 1e5, 2**24])
 def test_importance_sampled_nll_is_within_its_mc_error_of_closed_form_for_any_memory(batch_bytes, tmp_path):
     x, num = TOY.sample(100), 1000

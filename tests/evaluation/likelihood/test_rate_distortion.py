@@ -25,6 +25,7 @@ def test_rate_and_distortion_equal_their_closed_forms(tmp_path):
         assert numbers[name].n == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_epochs", [0, 1, 12])
 def test_the_validation_sets_epochs_are_filed_and_drawn(num_epochs, tmp_path):
     history = [line(epoch) for epoch in range(1, num_epochs + 1)]
