@@ -20,14 +20,14 @@ from vaebench.ranges import Count, Momentum, NonNegativeInt, Positive
 Gradient = Literal["unrolled", "finite_difference", "as_published", "first_order"]
 """Gradient through the refinement, for the encoder, and for the decoder in addition to its gradient at the
 refined q. unrolled: the exact derivative through all steps. finite_difference: the same by differences of
-gradients; noisy in float32, nothing but noise in bfloat16. as_published: that of the authors' code, whose
+gradients; noisy in float32, useless in bfloat16. as_published: that of the authors' code, whose
 clips leave little of the derivative and much of the ELBO's own gradients (second_derivatives.Published).
 first_order: q_K - q_0 is treated as independent of q_0 and of the decoder."""
 
 Together = Literal["datum", "batch"]
 """Scope of one clip. batch: the mean (or log variance) of all data, as in the authors' code, in training; in
-evaluation as datum. datum: each datum on its own, to clip_norm / sqrt(divisor), the norm of each where
-`divisor` data of equal norm have the joint norm clip_norm."""
+evaluation, the same as datum. datum: each datum on its own, to clip_norm / sqrt(divisor), which is the norm
+of each of `divisor` data of equal norm whose joint norm is clip_norm."""
 
 
 class SVIPosterior(DiagonalPosterior):
@@ -41,14 +41,14 @@ class SVIPosterior(DiagonalPosterior):
     variance.
 
     In training, every datum and step has fresh noise. In evaluation, the noise of a step is the same for all
-    data and at every call; it is sampled once, from the seed of the model's weights. There, q is a function
-    of x alone, independent of the rest of the batch, and noise alone makes no unit look active. No standard
-    error includes the effect of this noise; other seeds have other noise.
+    data and at every call; it is sampled once, from the seed of the model's weights. So q depends on x alone,
+    not on the rest of the batch, and shared noise cannot make a unit look active. No standard error includes
+    the effect of this noise; other seeds have other noise.
 
     With `clip_back`, the gradient that comes back through the steps is clipped to `clip_norm` at each of
     them, mean, log variance and all data together; so is the contribution of each step to the gradient of the
     weights, as in the authors' code. Without it the gradient is exact, and grows without bound where the
-    steps are long for the ELBO's curvature, which they become in training.
+    steps are too long for the ELBO's curvature, which happens during training.
     `logvar_range` holds before and after the refinement. `epsilon` is the step of the finite differences.
     """
 

@@ -82,7 +82,7 @@ def fits(settings: Leaves, expected: Leaves) -> bool:
     """Return True if a run's settings are those of an experiment.
 
     The dataset may be the stand-in that the experiment's dataset names. A key that the run lacks is an option
-    that was added later: then the experiment must set it to its value in `VALUE_BEFORE`, if it is there.
+    that was added later: if `VALUE_BEFORE` lists it, the experiment must have that value.
     """
     if not settings or settings.keys() - expected.keys():
         return False

@@ -13,7 +13,7 @@ from vaebench.reporting.papers import TIERS, Target, Tier
 from vaebench.reporting.row_values import PER_DATUM, comparison_of, parts_of, unlike, value
 
 CELL_VERDICTS = ("agrees", "direction agrees", "differs", "not comparable", "not run")
-"""From the one that says most to the one that says least."""
+"""Strongest to weakest."""
 
 DOUBTED = "published value doubted"
 

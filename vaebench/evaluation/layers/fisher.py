@@ -20,7 +20,7 @@ from vaebench.ranges import AtLeastTwo, Count
 BATCH = 100
 
 Kind = Literal["true_fisher", "empirical_fisher", "kfac", "authors_surrogate"]
-"""Gradients at samples of the model; at the data; Kronecker factors; or the number of the authors' code."""
+"""Gradients at x sampled from the model; at the data; K-FAC; or the quantity of the authors' code."""
 
 SIDES = ("encoder", "decoder")
 
@@ -41,7 +41,7 @@ class LayerFisher:
       one minibatch of `num_data`. It is not a Fisher information: G vanishes where training ends.
 
     `num_samples` samples of z (and of x^) per example. Means are over hidden layers. The decoder's last layer
-    is a head, like those of the posterior, and counts only if it is the decoder's one layer. Means of the
+    is a head, like those of the posterior, and counts only if it is the decoder's only layer. Means of the
     surrogate also leave out the first layer of each side, as the authors do. `per_parameter` divides by the
     number of free weights of the layer. `arrays/layers_<kind>.npz` contains the values of every layer.
     Standard errors are over examples.

@@ -27,8 +27,8 @@ class ImportanceSampledNLL:
     penalty. If the model has an exact density, one sample is used.
 
     `subset` takes `num_data` test examples, a `random` choice or the `first`; `num_data: null` takes all. The
-    standard error is over examples. `nll_mc_error` is the part of it that more samples would remove, by the
-    delta method from the effective sample sizes (sum w)^2 / sum w^2. For sentences, perplexity
+    standard error is over examples. `nll_mc_error` is its Monte Carlo component, by the delta method from the
+    effective sample sizes (sum w)^2 / sum w^2; neither includes the bias. For sentences, perplexity
     (evaluation.likelihood.perplexity) replaces bits per dimension.
     """
 
