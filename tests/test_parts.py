@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tests.config.helpers import plant
 from tests.runs import small_config
+from tests.sentences import write_corpus
 from vaebench import part_checks, parts
 from vaebench.errors import UserError
 from vaebench.objectives.base import Objective
@@ -302,6 +303,22 @@ def test_an_iterative_posterior_needs_an_objective_that_states_its_weight(tmp_pa
 )
 def test_a_part_that_keeps_its_contract_trains(part: str, text: str, tmp_path: Path) -> None:
     assert run(config(tmp_path, part, text, *GOOD))["training"]["steps"] == 2
+
+
+@mine
+class Penalised(Unweighted):
+    """It takes a gradient of its own."""
+
+    def forward(self, terms: Any, step: Tensor, model: Any) -> Loss:
+        (slope,) = torch.autograd.grad(terms.log_px_z.sum(), terms.z, create_graph=True)
+        return Loss(super().forward(terms, step, model).total + slope.square().mean())
+
+
+def test_an_objective_of_sentences_that_takes_gradients_trains(tmp_path: Path) -> None:
+    text = f"dataset.folder={write_corpus(tmp_path / 'corpus')}"
+    words = ("model=lstm_vae", "dataset=text", text, "model.decoder.hidden=6", "training.batch_size=2", *GOOD)
+    results = run(config(tmp_path, "model/objective", "_target_: mylab.Penalised", *words))
+    assert results["training"]["steps"] == 2
 
 
 @pytest.mark.slow

@@ -45,6 +45,6 @@ def members(contract: type) -> dict[str, Any]:
 
 
 def require_decoder(decoder: Part, key: str) -> Part:
-    """Return `decoder` if it keeps `Decoder`, and `AutoregressiveDecoder` if it is autoregressive."""
+    """Return `decoder` if it satisfies `Decoder`; `AutoregressiveDecoder` if it is autoregressive."""
     require(decoder, Decoder, key)
     return require(decoder, AutoregressiveDecoder, key) if decoder.is_autoregressive else decoder  # type: ignore[attr-defined]

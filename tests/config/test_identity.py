@@ -12,6 +12,7 @@ from tests.config.helpers import CONF, config_of, leaves, plant
 from vaebench.config import renamed
 from vaebench.config.check import options_of
 from vaebench.config.identity import config_hash, differences, run_name, scientific
+from vaebench.errors import UserError
 from vaebench.reporting.papers import load_papers
 
 BASE = config_of()
@@ -226,3 +227,13 @@ def test_a_users_file_with_earlier_names_builds_and_says_the_new_ones(
     config = config_of(*choice, "+model.decoder.starts_from_data=true")
     assert config["model"]["decoder"]["init_from_data"] is True
     assert caplog.messages == ["model.decoder.starts_from_data: this option is now init_from_data"]
+
+
+def test_an_option_under_both_its_names_is_refused_in_a_users_config_and_read_in_a_stored_one() -> None:
+    words = ("model=conditional_pixelcnn_vae", "+model.decoder.starts_from_data=false")
+    with pytest.raises(UserError, match="starts_from_data: this option is now init_from_data, set too"):
+        config_of(*words)
+    stored = config_of("model=conditional_pixelcnn_vae")
+    both = copy.deepcopy(stored)
+    both["model"]["decoder"]["starts_from_data"] = False
+    assert config_hash(both) == config_hash(stored)

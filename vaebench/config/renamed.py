@@ -53,12 +53,16 @@ RENAMED: dict[str, dict[str, str]] = {  # today's target -> an earlier option ->
 }
 
 ADDED: dict[str, dict[str, Any]] = {}
-"""Today's target -> an option that came later -> the value that means what was done before. With that value
+"""Today's target -> an option that came later -> the value that reproduces the earlier behaviour. With that value
 the option is left out of the hash; a stored config without the option gets it."""
 
 
-def todays(config: Mapping[str, Any], advise: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """Return a config with today's names; `advise` gets one line for each name that changed."""
+def todays(config: Mapping[str, Any], advise: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """Return a config with today's names.
+
+    For a user's config, `advise` gets one line for each name that changed, and an option under both its names
+    raises UserError. Without it, as for a stored config, today's name counts.
+    """
 
     def node(value: Any, path: str) -> Any:
         if not isinstance(value, Mapping):
@@ -66,15 +70,16 @@ def todays(config: Mapping[str, Any], advise: Callable[[str], None] = lambda _: 
         target, changed = str(value.get("_target_")), dict(value)
         if target in MOVED:
             changed["_target_"] = target = MOVED[target]
-            advise(f"{path}._target_: {value['_target_']} is now {target}")
+            if advise:
+                advise(f"{path}._target_: {value['_target_']} is now {target}")
         renamed, added = RENAMED.get(target, {}), ADDED.get(target, {})
         for old in renamed.keys() & changed.keys():
-            advise(f"{path}.{old}: this option is now {renamed[old]}")
-            if renamed[old] in changed:
-                raise UserError(
-                    f"{path}.{old}: this option is now {renamed[old]}, which is set too; remove one"
-                )
-        options = {renamed.get(key, key): inner for key, inner in changed.items()}
+            if advise and renamed[old] in changed:
+                raise UserError(f"{path}.{old}: this option is now {renamed[old]}, set too; remove one")
+            if advise:
+                advise(f"{path}.{old}: this option is now {renamed[old]}")
+        former = {renamed[old]: changed.pop(old) for old in renamed.keys() & changed.keys()}
+        options = former | changed
         return {
             key: node(inner, f"{path}.{key}" if path else str(key))
             for key, inner in (added | options).items()
