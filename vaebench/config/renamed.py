@@ -53,8 +53,9 @@ RENAMED: dict[str, dict[str, str]] = {  # today's target -> an earlier option ->
 }
 
 ADDED: dict[str, dict[str, Any]] = {}
-"""Today's target -> an option that came later -> the value that reproduces the earlier behaviour. With that value
-the option is left out of the hash; a stored config without the option gets it."""
+"""Today's target -> an option that came later -> the value that reproduces the earlier behaviour.
+
+With that value the option is left out of the hash; a stored config without the option gets it."""
 
 
 def todays(config: Mapping[str, Any], advise: Callable[[str], None] | None = None) -> dict[str, Any]:
